@@ -1,0 +1,1 @@
+"""Ids to batches: masking, the TFRecord schema, samples, data sets."""

@@ -1,0 +1,1 @@
+"""What leaves the laboratory: a SavedModel that takes strings."""

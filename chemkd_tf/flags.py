@@ -1,0 +1,81 @@
+"""From a frozen dataclass to absl flags and back. Only scripts import this module.
+
+A script reads
+
+    flags.define(PretrainingConfig)
+    if __name__ == "__main__":
+        flags.run(lambda config: train_and_evaluate(config), PretrainingConfig)
+
+so that the library itself never sees a flag.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags
+
+from chemkd_tf.errors import InputError
+
+FLAGS = flags.FLAGS
+
+
+def define(config_class: type) -> None:
+    """Defines one absl flag for every field of `config_class`, with the field's default and help text.
+
+    Args:
+        config_class: frozen dataclass whose fields were made by `config.option`; a field's type (`bool`, `int`,
+            `float`, `str` or `tuple[int, ...]`) chooses the kind of flag.
+    """
+    for field in dataclasses.fields(config_class):
+        help_text = field.metadata["help"]
+        choices = field.metadata.get("choices")
+        if choices:
+            flags.DEFINE_enum(field.name, field.default, choices, help_text)
+        elif field.type is bool:
+            flags.DEFINE_bool(field.name, field.default, help_text)
+        elif field.type is int:
+            flags.DEFINE_integer(field.name, field.default, help_text)
+        elif field.type is float:
+            flags.DEFINE_float(field.name, field.default, help_text)
+        elif field.type is str:
+            flags.DEFINE_string(field.name, field.default, help_text)
+        else:  # tuple[int, ...]
+            flags.DEFINE_string(field.name, ",".join(map(str, field.default)), help_text + " (comma-separated)")
+
+
+def parse(config_class: type) -> Any:
+    """Returns a `config_class` filled from the parsed flags.
+
+    Raises:
+        InputError: if a comma-separated list holds something other than integers, or the dataclass refuses a value.
+    """
+    values = {}
+    for field in dataclasses.fields(config_class):
+        value = FLAGS[field.name].value
+        if field.type == tuple[int, ...]:
+            try:
+                value = tuple(int(part) for part in value.split(",") if part.strip())
+            except ValueError:
+                raise InputError(f"--{field.name}={value}: expected integers separated by commas, as in 1,3,5") from None
+        values[field.name] = value
+    return config_class(**values)
+
+
+def run(main: Callable[[Any], Any], config_class: type) -> None:
+    """Parses the command line, calls `main(config)`, and turns bad input into one line and exit status 2."""
+
+    def guarded(arguments: list[str]) -> None:
+        try:
+            if len(arguments) > 1:
+                raise InputError(f"unexpected argument {arguments[1]!r}: flags are written --name=value")
+            main(parse(config_class))
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded)

@@ -1,0 +1,1 @@
+"""Strings to ids: vocabulary, tokenisation, word segmentation."""

@@ -1,0 +1,1 @@
+"""What every training stage shares: strategy, optimizer, exact train step, checkpoints, progress."""

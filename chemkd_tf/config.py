@@ -73,3 +73,154 @@ class PretrainingDataConfig:
         require(self.dupe_factor >= 1, f"--dupe_factor={self.dupe_factor}: at least 1")
         require(self.num_shards >= 0, f"--num_shards={self.num_shards}: 0 (by size) or more")
         require(self.num_workers >= 0, f"--num_workers={self.num_workers}: 0 (every core) or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What the three training stages share."""
+
+    output_dir: str = option("", "Working directory of this run; a killed run started again with it goes on.")
+    random_seed: int = option(12345, "Initial weights, order of the data and dropout depend on it.")
+    train_batch_size: int = option(32, "Global batch: shared out among the replicas.")
+    eval_batch_size: int = option(32, "Global batch of evaluation.")
+    weight_decay: float = option(0.01, "Decoupled (AdamW); never applied to biases and LayerNorm.")
+    clip_norm: float = option(1.0, "Largest global norm of the all-reduced gradient; 0 clips nothing.")
+    save_checkpoints_steps: int = option(500, "Updates between checkpoints, from which a killed run resumes.")
+    log_every_steps: int = option(20, "Updates between lines of metrics.jsonl and points in TensorBoard.")
+    num_replicas: int = option(0, "GPUs (without GPUs: logical CPU devices) to train on; 0 takes every GPU, or one CPU.")
+    mixed_bfloat16: bool = option(False, "Compute in bfloat16, keep weights in float32.")
+
+    def __post_init__(self):
+        require(bool(self.output_dir), "--output_dir is empty: name a working directory for this run")
+        for name in ("train_batch_size", "eval_batch_size", "save_checkpoints_steps", "log_every_steps"):
+            require(getattr(self, name) >= 1, f"--{name}={getattr(self, name)}: at least 1")
+        require(self.num_replicas >= 0, f"--num_replicas={self.num_replicas}: 0 (all) or more")
+        require(self.clip_norm >= 0, f"--clip_norm={self.clip_norm}: 0 (off) or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainingConfig(TrainingConfig):
+    """`run_pretraining.py`: the BERT teacher, masked language model only (paper section 3.2)."""
+
+    input_file: str = option("", "TFRecords for training: a prefix, files or globs, comma-separated.")
+    eval_input_file: str = option("", "TFRecords of held-out text; empty: no evaluation.")
+    vocab_file: str = option("", "The vocabulary that the records were made with.")
+    do_lower_case: bool = option(True, "Whether the records were made from lower-cased text.")
+    init_checkpoint: str = option("", "keras-nlp preset folder of a BERT to start from; empty: from scratch.")
+    bert_config_file: str = option("", "Google's bert_config.json; takes the place of the shape flags below.")
+    num_layers: int = option(6, "Transformer layers kept, counted from the bottom (paper: 6 of 12).")
+    hidden_size: int = option(768, "Teacher's width d.")
+    num_attention_heads: int = option(12, "Attention heads.")
+    intermediate_size: int = option(3072, "Width of the feed-forward layer.")
+    hidden_dropout_prob: float = option(0.1, "Dropout of embeddings, attention and feed-forward.")
+    max_position_embeddings: int = option(512, "Longest sequence the teacher can take; at least that of the records.")
+    learning_rate: float = option(1e-4, "Peak of the linear warm-up, then linear decay to 0.")
+    num_train_steps: int = option(100000, "Updates.")
+    num_warmup_steps: int = option(10000, "Updates of warm-up.")
+    eval_every_steps: int = option(1000, "Updates between evaluations on --eval_input_file.")
+    max_eval_steps: int = option(100, "Most batches per evaluation; 0: all.")
+    do_train: bool = option(True, "Train.")
+    do_eval: bool = option(True, "Evaluate at the end (needs --eval_input_file).")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py")
+        require(bool(self.vocab_file), "--vocab_file is empty: name the vocabulary the records were made with")
+        require(
+            self.hidden_size % self.num_attention_heads == 0,
+            f"--hidden_size={self.hidden_size} is not a multiple of --num_attention_heads={self.num_attention_heads}",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistillationConfig(TrainingConfig):
+    """`run_distill.py`: embedding, hidden and prediction layers of the teacher into a BiLSTM (paper section 3.3)."""
+
+    input_file: str = option("", "TFRecords for distillation: a prefix, files or globs, comma-separated.")
+    eval_input_file: str = option("", "TFRecords of held-out text; empty: no evaluation.")
+    teacher_dir: str = option("", "Working directory of run_pretraining.py.")
+    num_student_layers: int = option(3, "BiLSTM layers (paper: 3).")
+    student_width: int = option(200, "Width d' of the student's states: both directions together (paper: d' = 200).")
+    units_per_direction: int = option(0, "Width of one direction; 0: half of --student_width.")
+    student_embedding: str = option(
+        "full", "full: token + segment + position, summed (paper). token: token embedding alone.", ("full", "token")
+    )
+    layer_map: tuple[int, ...] = option((1, 3, 5), "Teacher layer f(h) for each student layer h, from 1 (paper: 2h - 1)")
+    embedding_loss_weight: float = option(1.0, "Weight a of L_emb.")
+    hidden_loss_weight: float = option(1.0, "Weight b of L_hid.")
+    prediction_loss_weight: float = option(1.0, "Weight c of L_pred.")
+    temperature: float = option(1.0, "Temperature Tem of L_pred (paper: 1).")
+    share_projection: bool = option(False, "One W_h for all matched layers instead of one for each.")
+    method: str = option("layered", "Row of chemkd_tf/distillation/recipes.py.")
+    learning_rate: float = option(2e-3, "Peak of the linear warm-up, then linear decay to 0.")
+    num_train_steps: int = option(20000, "Updates (with --stop_when_converged: at most).")
+    num_warmup_steps: int = option(500, "Updates of warm-up.")
+    eval_every_steps: int = option(500, "Updates between evaluations on --eval_input_file.")
+    max_eval_steps: int = option(50, "Most batches per evaluation; 0: all.")
+    stop_when_converged: bool = option(False, "Stop when the held-out loss has stopped falling (Algorithm 1).")
+    patience: int = option(3, "Evaluations without improvement before --stop_when_converged stops.")
+    min_improvement: float = option(0.002, "Smallest relative fall of the held-out loss that counts as improvement.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py")
+        require(bool(self.teacher_dir), "--teacher_dir is empty: name the --output_dir of run_pretraining.py")
+        require(
+            len(self.layer_map) == self.num_student_layers,
+            f"--layer_map={','.join(map(str, self.layer_map))} names {len(self.layer_map)} teacher layers, the student "
+            f"has --num_student_layers={self.num_student_layers}: name one teacher layer for each student layer",
+        )
+        require(self.temperature > 0, f"--temperature={self.temperature}: above 0")
+        require(
+            self.units_per_direction > 0 or self.student_width % 2 == 0,
+            f"--student_width={self.student_width} can't be halved: even, or give --units_per_direction",
+        )
+        require(
+            not self.stop_when_converged or bool(self.eval_input_file),
+            "--stop_when_converged needs --eval_input_file: convergence is judged on held-out text",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassificationConfig(TrainingConfig):
+    """`run_classifier.py`: a downstream network over the encoder's output sequence (paper sections 3.4 and 4.3)."""
+
+    data_dir: str = option("", "Folder with train, dev and test as .tsv, .csv or .jsonl (text and label).")
+    init_checkpoint: str = option("", "Working directory of run_pretraining.py or run_distill.py: the encoder.")
+    random_init: bool = option(False, "Same encoder with fresh weights: the undistilled baseline.")
+    freeze_encoder: bool = option(False, "Train the classification layer only.")
+    pooling: str = option("max", "How the output sequence becomes one vector.", ("last", "max", "mean", "cls"))
+    classifier_dropout: float = option(0.1, "Dropout before the classification layer (and after the encoder's input).")
+    max_seq_length: int = option(128, "Tokens per text with [CLS] and [SEP]; the rest is cut off at the end.")
+    learning_rate: float = option(1e-3, "Peak; Google's 5e-5 suits a BERT, a BiLSTM wants more.")
+    num_train_epochs: float = option(10.0, "Passes over the training set.")
+    warmup_proportion: float = option(0.1, "Share of the updates that warm up.")
+    metric_for_best: str = option("macro_f1", "Metric on dev that chooses the model.", ("macro_f1", "accuracy"))
+    do_train: bool = option(False, "Train; the best weights on dev are kept.")
+    do_eval: bool = option(False, "Report on dev, and once on test if there is one.")
+    do_predict: bool = option(False, "Classify --predict_file or --text.")
+    do_export: bool = option(False, "Write a SavedModel to --export_dir.")
+    predict_file: str = option("", "Texts to classify: .tsv, .csv, .jsonl, or one text a line.")
+    predict_output_file: str = option("", "Where predictions go; empty: predictions.tsv in --output_dir.")
+    text: str = option("", "One sentence to classify; the answer is printed.")
+    export_dir: str = option("", "Where the SavedModel goes; empty: saved_model in --output_dir.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            self.do_train or self.do_eval or self.do_predict or self.do_export,
+            "nothing to do: give at least one of --do_train --do_eval --do_predict --do_export",
+        )
+        require(
+            not (self.do_train or self.do_eval) or bool(self.data_dir),
+            "--data_dir is empty: name the folder with train, dev and test files",
+        )
+        require(
+            not self.do_train or bool(self.init_checkpoint),
+            "--init_checkpoint is empty: name the --output_dir of run_pretraining.py or run_distill.py",
+        )
+        require(
+            not self.do_predict or bool(self.predict_file) or bool(self.text),
+            "--do_predict needs --predict_file=FILE or --text='一句话'",
+        )
+        require(self.max_seq_length >= 3, f"--max_seq_length={self.max_seq_length}: at least 3")

@@ -1,0 +1,1 @@
+"""Measurements: baselines without pretraining, speed and size."""

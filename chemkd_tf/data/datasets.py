@@ -1,0 +1,89 @@
+"""Batches for training: global batch k is a function of (seed, k), so that to resume is to skip k batches."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from chemkd_tf.data.records import parse_pretraining_batch
+
+# Records held in memory to be shuffled, on top of the shuffle across shards that data preparation did.
+SHUFFLE_BUFFER = 10_000
+_FOREVER = 2**40  # epochs
+
+
+def pretraining_batches(
+    paths: Sequence[str],
+    max_seq_length: int,
+    max_predictions_per_seq: int,
+    batch_size: int,
+    random_seed: int,
+    first_batch: int = 0,
+    num_replicas: int = 1,
+) -> tf.data.Dataset:
+    """Returns an endless data set of pretraining batches, each epoch in another order.
+
+    Args:
+        paths: TFRecord shards.
+        max_seq_length: T of the records.
+        max_predictions_per_seq: P of the records.
+        batch_size: global batch B; filled to a multiple of `num_replicas` with rows of weight 0.
+        random_seed: the order depends on it alone.
+        first_batch: batches to skip (before they are parsed).
+        num_replicas: among which each batch will be shared out.
+    """
+
+    def epoch(number):
+        order = tf.random.experimental.stateless_shuffle(list(paths), seed=[random_seed, number])
+        records = tf.data.Dataset.from_tensor_slices(order).interleave(
+            tf.data.TFRecordDataset, cycle_length=8, block_length=16, deterministic=True
+        )
+        return records.shuffle(SHUFFLE_BUFFER, seed=random_seed + number, reshuffle_each_iteration=False)
+
+    batches = tf.data.Dataset.range(_FOREVER).flat_map(epoch).batch(batch_size, drop_remainder=True).skip(first_batch)
+    return _parsed(batches, max_seq_length, max_predictions_per_seq, batch_size, num_replicas)
+
+
+def held_out_batches(
+    paths: Sequence[str], max_seq_length: int, max_predictions_per_seq: int, batch_size: int, num_replicas: int = 1
+) -> tf.data.Dataset:
+    """Returns the records of `paths` once, in the order of the files, the last batch filled with rows of weight 0."""
+    batches = tf.data.TFRecordDataset(list(paths)).batch(batch_size)
+    return _parsed(batches, max_seq_length, max_predictions_per_seq, batch_size, num_replicas)
+
+
+def fill_batch(batch: dict[str, tf.Tensor], size: int) -> dict[str, tf.Tensor]:
+    """Returns the batch with exactly `size` rows: copies of its first row, which weigh nothing, follow its own.
+
+    A replica that got no row would crash the LSTM, a row of padding alone would crash cuDNN's.
+    """
+    rows = tf.shape(batch["token_ids"])[0]
+    index = tf.where(tf.range(size) < rows, tf.range(size), 0)
+    filled = {name: tf.ensure_shape(tf.gather(value, index), [size, *value.shape[1:]]) for name, value in batch.items()}
+    filled["example_weight"] *= tf.cast(tf.range(size) < rows, tf.float32)
+    return filled
+
+
+def trim_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Cuts the columns that are padding in every row; results don't change, short sentences cost less."""
+    longest = tf.reduce_max(tf.reduce_sum(batch["padding_mask"], axis=1))
+    return {
+        name: value[:, :longest] if name in ("token_ids", "segment_ids", "padding_mask") else value
+        for name, value in batch.items()
+    }
+
+
+def round_up(size: int, multiple: int) -> int:
+    """The smallest multiple of `multiple` that is at least `size`."""
+    return -(-size // multiple) * multiple
+
+
+def _parsed(
+    batches: tf.data.Dataset, max_seq_length: int, max_predictions_per_seq: int, batch_size: int, num_replicas: int
+) -> tf.data.Dataset:
+    size = round_up(batch_size, num_replicas)
+
+    def parse(serialized):
+        batch = parse_pretraining_batch(serialized, max_seq_length, max_predictions_per_seq)
+        return trim_padding(fill_batch(batch, size))
+
+    return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,64 @@
+"""The shape of an encoder, as architecture.json keeps it. Plain data: a stage reads it instead of asking for flags."""
+
+import dataclasses
+
+from chemkd_tf.atomic import write_json
+from chemkd_tf.errors import InputError
+from chemkd_tf.workdir import read_json
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TeacherArchitecture:
+    """A transformer encoder. Defaults: BERT-base cut to 6 layers, the paper's teacher (section 3.2)."""
+
+    kind: str = "teacher"
+    vocabulary_size: int = 21128
+    num_layers: int = 6
+    num_heads: int = 12
+    hidden_dim: int = 768
+    intermediate_dim: int = 3072
+    dropout: float = 0.1
+    max_sequence_length: int = 512
+    num_segments: int = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentArchitecture:
+    """A stack of BiLSTMs (paper section 3.3: 3 layers, d' = 200).
+
+    `units_per_direction` 0 means half of `hidden_dim`, so that a layer's output is `hidden_dim` wide. `embedding` is
+    "full" (token + segment + position) or "token".
+    """
+
+    kind: str = "student"
+    vocabulary_size: int = 21128
+    num_layers: int = 3
+    hidden_dim: int = 200
+    units_per_direction: int = 0
+    embedding: str = "full"
+    dropout: float = 0.0
+    max_sequence_length: int = 128
+    num_segments: int = 2
+
+
+Architecture = TeacherArchitecture | StudentArchitecture
+_KINDS = {"teacher": TeacherArchitecture, "student": StudentArchitecture}
+
+
+def save_architecture(path: str, architecture: Architecture, do_lower_case: bool) -> None:
+    """Writes architecture.json; `do_lower_case` goes along because whoever feeds the model needs it."""
+    write_json(path, {**dataclasses.asdict(architecture), "do_lower_case": do_lower_case})
+
+
+def load_architecture(path: str) -> tuple[Architecture, bool]:
+    """Returns the architecture and whether text is lower-cased.
+
+    Raises:
+        InputError: missing file, or written by another version.
+    """
+    values = read_json(path)
+    try:
+        do_lower_case = values.pop("do_lower_case")
+        return _KINDS[values["kind"]](**values), do_lower_case
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not an architecture this version can read ({error})") from None

@@ -1,0 +1,25 @@
+"""Names of what models take and return: the only thing that distillation knows about a model.
+
+Shapes: B batch, T tokens, P masked positions, H width, V vocabulary.
+
+    takes    token_ids, segment_ids, padding_mask   int32 [B, T]     (padding_mask: 1 on real tokens)
+             mask_positions                         int32 [B, P]     (models with a masked-LM head)
+    returns  embedding                              float [B, T, H]  what enters the first layer
+             hidden_1 ... hidden_L                  float [B, T, H]  output of layer h, from 1 as in the paper
+             logits                                 float [B, P, V]  (models with a masked-LM head)
+"""
+
+EMBEDDING = "embedding"
+LOGITS = "logits"
+MASK_POSITIONS = "mask_positions"
+ENCODER_INPUTS = ("token_ids", "segment_ids", "padding_mask")
+
+
+def hidden(layer: int) -> str:
+    """Name of the output of layer `layer`, counted from 1."""
+    return f"hidden_{layer}"
+
+
+def select(batch: dict, names: tuple[str, ...]) -> dict:
+    """The entries of `batch` that a model takes: a superfluous one would silently shift a functional model's inputs."""
+    return {name: batch[name] for name in names}

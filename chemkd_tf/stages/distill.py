@@ -1,0 +1,116 @@
+"""Stage 2: the teacher's embedding, hidden and prediction layers into the BiLSTM student (paper section 3.3)."""
+
+import shutil
+
+from chemkd_tf.config import DistillationConfig
+from chemkd_tf.data.manifest import read_manifest
+from chemkd_tf.distillation.distiller import Distiller
+from chemkd_tf.distillation.recipes import make_objectives
+from chemkd_tf.errors import InputError
+from chemkd_tf.models.architecture import StudentArchitecture
+from chemkd_tf.models.checkpoints import build_encoder, load_pretrained, save_pretrained
+from chemkd_tf.models.heads import masked_lm_model
+from chemkd_tf.stages.pretrain import held_out_batches, require_vocabulary, training_batches
+from chemkd_tf.text.vocabulary import load_vocabulary
+from chemkd_tf.training.evaluation import Evaluator
+from chemkd_tf.training.loop import Schedule, train
+from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
+from chemkd_tf.workdir import WorkingDirectory
+
+
+def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
+    """Distils the student and writes its working directory.
+
+    Returns:
+        Held-out losses, R² and cosine per matched layer; empty without --eval_input_file.
+
+    Raises:
+        InputError: bad input (see the messages).
+    """
+    manifest = read_manifest(config.input_file)
+    held_out = read_manifest(config.eval_input_file) if config.eval_input_file else None
+    strategy = make_strategy(config.num_replicas)
+    set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
+    with strategy.scope():
+        teacher = load_pretrained(config.teacher_dir, "teacher_dir")
+        if teacher.architecture.kind != "teacher":
+            raise InputError(f"--teacher_dir={config.teacher_dir}: holds a {teacher.architecture.kind}, not a teacher")
+        _require_fit(config, teacher, manifest, held_out)
+        architecture = StudentArchitecture(
+            vocabulary_size=teacher.architecture.vocabulary_size,
+            num_layers=config.num_student_layers,
+            hidden_dim=config.student_width,
+            units_per_direction=config.units_per_direction,
+            embedding=config.student_embedding,
+            max_sequence_length=manifest.max_seq_length,
+        )
+        student = masked_lm_model(build_encoder(architecture))
+        objectives = make_objectives(config, teacher.architecture, architecture)
+        distiller = Distiller(teacher.masked_lm, student, objectives, config.random_seed)
+        distiller.compile_for(config, config.num_train_steps, config.num_warmup_steps)
+
+    workdir = WorkingDirectory(config.output_dir)
+    workdir.begin("distill", config)
+    shutil.copyfile(teacher.vocabulary_file, workdir.file("vocab.txt"))
+    evaluator = held_out and Evaluator(
+        distiller, strategy, held_out_batches(held_out, config, strategy), config.max_eval_steps
+    )
+    train(
+        "distilling",
+        distiller,
+        strategy,
+        lambda first: training_batches(manifest, config, strategy, first),
+        config.train_batch_size,
+        Schedule(
+            config.num_train_steps, config.eval_every_steps, config.save_checkpoints_steps, config.log_every_steps
+        ),
+        workdir,
+        evaluator,
+        lambda step, metrics, memory: config.stop_when_converged and has_converged(config, step, metrics, memory),
+    )
+    save_pretrained(workdir.path, architecture, teacher.do_lower_case, student, teacher.vocabulary_file)
+    if not evaluator:
+        return {}
+    metrics = evaluator()
+    print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()), flush=True)
+    return metrics
+
+
+def has_converged(config: DistillationConfig, step: int, metrics: dict, memory: dict) -> bool:
+    """Whether the held-out loss has stopped falling: --patience evaluations without --min_improvement (Algorithm 1).
+
+    Args:
+        config: patience and the smallest relative improvement.
+        step: updates made, for the message.
+        metrics: of this evaluation.
+        memory: keeps the best loss between calls.
+    """
+    best = memory.get("best_loss")
+    if best is None or metrics["loss"] < best * (1 - config.min_improvement):
+        memory.update(best_loss=metrics["loss"], evaluations_without_improvement=0)
+        return False
+    memory["evaluations_without_improvement"] += 1
+    if memory["evaluations_without_improvement"] < config.patience:
+        return False
+    print(f"converged after update {step:,}: held-out loss {metrics['loss']:.4f}, best {best:.4f}", flush=True)
+    return True
+
+
+def _require_fit(config: DistillationConfig, teacher, manifest, held_out) -> None:
+    """Refuses records and layer maps that don't fit the teacher, in one line each."""
+    vocabulary = load_vocabulary(teacher.vocabulary_file)
+    require_vocabulary(manifest, vocabulary, "--input_file", teacher.vocabulary_file)
+    if held_out:
+        require_vocabulary(held_out, vocabulary, "--eval_input_file", teacher.vocabulary_file)
+    layers = teacher.architecture.num_layers
+    outside = [layer for layer in config.layer_map if not 1 <= layer <= layers]
+    if outside:
+        raise InputError(
+            f"--layer_map={','.join(map(str, config.layer_map))}: teacher layer {outside[0]} doesn't exist; the teacher in "
+            f"{config.teacher_dir} has layers 1 to {layers}"
+        )
+    if teacher.architecture.max_sequence_length < manifest.max_seq_length:
+        raise InputError(
+            f"--input_file: records of {manifest.max_seq_length} tokens, but the teacher takes at most "
+            f"{teacher.architecture.max_sequence_length}: make them again with a shorter --max_seq_length"
+        )

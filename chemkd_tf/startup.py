@@ -1,0 +1,45 @@
+"""Imports TensorFlow without its start-up notes, and keeps every other message."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+# C++ log lines that say nothing a user could act on: absl's notice that logging isn't set up yet, CPU features, absent
+# GPU drivers. TF_CPP_MIN_LOG_LEVEL doesn't reach them: they are written before it is read.
+_NOISE = re.compile(
+    rb"absl::InitializeLog|oneDNN custom operations|Could not find cuda drivers|cpu_feature_guard|failed call to cuInit"
+    rb"|To enable the following instructions"
+)
+
+
+@contextlib.contextmanager
+def _filtered_stderr() -> Iterator[None]:
+    """Collects file descriptor 2 (C++ writes there directly) and replays what isn't noise, also after an exception."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as collected:
+        original = os.dup(2)
+        os.dup2(collected.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            collected.seek(0)
+            for line in collected:
+                if not _NOISE.search(line):
+                    os.write(2, line)
+
+
+def import_tensorflow_quietly() -> None:
+    """Imports tensorflow, tensorflow_text and keras and lists the devices, dropping TensorFlow's start-up notes."""
+    with _filtered_stderr():
+        import keras  # noqa: F401
+        import tensorflow as tf
+        import tensorflow_text  # noqa: F401
+
+        tf.config.list_physical_devices()
+        tf.get_logger().setLevel("ERROR")

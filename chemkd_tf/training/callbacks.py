@@ -1,0 +1,140 @@
+"""What happens around an update: logs, evaluation, checkpoints. Keras callbacks that count updates, not epochs."""
+
+import time
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from chemkd_tf.progress import Progress
+from chemkd_tf.training.checkpoints import StepCheckpoints
+from chemkd_tf.workdir import WorkingDirectory
+
+
+class StepCallback(keras.callbacks.Callback):
+    """Counts updates from where the run was resumed.
+
+    Args:
+        first_step: updates already made.
+    """
+
+    def __init__(self, first_step: int):
+        super().__init__()
+        self.step = first_step
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Counts the update, then calls `after_step`."""
+        self.step += 1
+        self.after_step(logs or {})
+
+    def after_step(self, logs: dict) -> None:
+        """Called after each update with its metrics (tensors or arrays)."""
+        raise NotImplementedError
+
+
+class MetricsLog(StepCallback):
+    """Writes metrics to metrics.jsonl, TensorBoard and the terminal.
+
+    Args:
+        workdir: the run's folder.
+        first_step: updates already made.
+        num_train_steps: updates at the end.
+        batch_size: examples per update, for examples/s.
+        every: updates between two points.
+        label: what the progress line calls this stage.
+    """
+
+    def __init__(
+        self, workdir: WorkingDirectory, first_step: int, num_train_steps: int, batch_size: int, every: int, label: str
+    ):
+        super().__init__(first_step)
+        self._workdir = workdir
+        self._batch_size = batch_size
+        self._every = every
+        self._num_train_steps = num_train_steps
+        self._label = label
+        self._writer = tf.summary.create_file_writer(workdir.file("tensorboard"))
+        self._last = (first_step, time.perf_counter())
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts the progress line."""
+        self._progress = Progress(self._label, self._num_train_steps, initial=self.step)
+
+    def after_step(self, logs: dict) -> None:
+        """Every `every` updates: reads the metrics (a synchronisation) and writes them."""
+        if self.step % self._every and self.step != self._num_train_steps:
+            return
+        metrics = {name: float(value) for name, value in logs.items()}
+        now = time.perf_counter()
+        steps, seconds = self.step - self._last[0], now - self._last[1]
+        self._last = (self.step, now)
+        metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
+        metrics["examples_per_second"] = steps * self._batch_size / max(seconds, 1e-9)
+        self.write("train", metrics)
+        self._progress.update(self.step, loss=metrics["loss"])
+
+    def write(self, split: str, metrics: dict[str, float]) -> None:
+        """Writes one point of the curves of `split`."""
+        self._workdir.append_metrics(self.step, split, metrics)
+        with self._writer.as_default(step=self.step):
+            for name, value in metrics.items():
+                tf.summary.scalar(f"{split}/{name}", value)
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Ends the progress line."""
+        self._progress.close()
+        self._writer.close()
+
+
+class Evaluation(StepCallback):
+    """Evaluates every so many updates, and lets the stage decide what follows.
+
+    Args:
+        first_step: updates already made.
+        every: updates between two evaluations; the last update is always evaluated.
+        num_train_steps: updates at the end.
+        evaluate: returns the held-out metrics.
+        log: where they are written; its step is the same.
+        then: called with (step, metrics); what it returns, if true, ends the training.
+    """
+
+    def __init__(
+        self,
+        first_step: int,
+        every: int,
+        num_train_steps: int,
+        evaluate: Callable[[], dict[str, float]],
+        log: MetricsLog,
+        then: Callable[[int, dict[str, float]], bool] = lambda step, metrics: False,
+    ):
+        super().__init__(first_step)
+        self._every = every
+        self._num_train_steps = num_train_steps
+        self._evaluate = evaluate
+        self._log = log
+        self._then = then
+
+    def after_step(self, logs: dict) -> None:
+        """Evaluates when it is time."""
+        if self.step % self._every and self.step != self._num_train_steps:
+            return
+        metrics = self._evaluate()
+        self._log.write("eval", metrics)
+        if self._then(self.step, metrics):
+            self.model.stop_training = True
+
+
+class Checkpointing(StepCallback):
+    """Saves a checkpoint every so many updates and at the end. Stands last, after what changes the host's state."""
+
+    def __init__(self, first_step: int, every: int, num_train_steps: int, checkpoints: StepCheckpoints):
+        super().__init__(first_step)
+        self._every = every
+        self._num_train_steps = num_train_steps
+        self._checkpoints = checkpoints
+
+    def after_step(self, logs: dict) -> None:
+        """Saves when it is time."""
+        if self.step % self._every == 0 or self.step == self._num_train_steps or self.model.stop_training:
+            self._checkpoints.save(self.step)

@@ -1,0 +1,71 @@
+"""AdamW as BERT uses it, exact on any number of replicas."""
+
+import keras
+import tensorflow as tf
+
+
+class LinearWarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from 0 to the peak over `num_warmup_steps`, then linear to 0 at `num_train_steps` (google-research/bert).
+
+    The first update already has 1/num_warmup_steps of the peak, so that no update is wasted.
+    """
+
+    def __init__(self, peak_learning_rate: float, num_train_steps: int, num_warmup_steps: int):
+        self.peak_learning_rate = peak_learning_rate
+        self.num_train_steps = num_train_steps
+        self.num_warmup_steps = num_warmup_steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the float32 learning rate of update `step`, counted from 0."""
+        step = tf.cast(step, tf.float32)
+        warmup = (step + 1.0) / max(self.num_warmup_steps, 1)
+        decay = (self.num_train_steps - step) / max(self.num_train_steps - self.num_warmup_steps, 1)
+        return self.peak_learning_rate * tf.clip_by_value(tf.minimum(warmup, decay), 0.0, 1.0)
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        return {
+            "peak_learning_rate": self.peak_learning_rate,
+            "num_train_steps": self.num_train_steps,
+            "num_warmup_steps": self.num_warmup_steps,
+        }
+
+
+class ReplicaExactAdamW(keras.optimizers.AdamW):
+    """AdamW that clips the global norm of the gradient after it was summed over the replicas.
+
+    Keras clips each replica's share before the sum, which makes another update on 2 replicas than on 1.
+    """
+
+    def __init__(self, *args, clip_norm_after_reduction: float = 0.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._clip_norm_after_reduction = clip_norm_after_reduction
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        reduced = super()._all_reduce_sum_gradients(grads_and_vars)
+        if not self._clip_norm_after_reduction:
+            return reduced
+        gradients = [gradient for gradient, _ in reduced]
+        gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm_after_reduction)
+        return [(gradient, variable) for gradient, (_, variable) in zip(gradients, reduced, strict=True)]
+
+
+def make_optimizer(
+    learning_rate: float, num_train_steps: int, num_warmup_steps: int, weight_decay: float, clip_norm: float
+) -> keras.optimizers.Optimizer:
+    """Returns AdamW with BERT's constants: beta 0.9 and 0.999, epsilon 1e-6, no decay on biases and LayerNorm.
+
+    Adam's bias correction is kept; google-research/bert left it out (docs/deviations.md).
+    """
+    optimizer = ReplicaExactAdamW(
+        LinearWarmupDecay(learning_rate, num_train_steps, num_warmup_steps),
+        weight_decay=weight_decay,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        clip_norm_after_reduction=clip_norm,
+        name="adamw",
+    )
+    # Keras matches these against a variable's path: LayerNormalization names its weights gamma and beta.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

@@ -1,0 +1,140 @@
+"""The one train step of all stages, and the one place where losses are reduced.
+
+A stage's model returns, for its share of the global batch, a (sum, weight) pair for every loss. Sums and weights are
+added up over the replicas and divided once, so that 1, 2 or 8 replicas make the same update. A mean taken on each
+replica would weigh tokens by the length of their neighbours and, summed by the optimizer, grow with the replicas.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from chemkd_tf.training.optimizers import make_optimizer
+
+
+class Terms(NamedTuple):
+    """What a model says about its share of a batch; everything in it can be added up over replicas and batches.
+
+    Attributes:
+        losses: name to (sum, weight), both float32 `[B]`: per example, the sum of the loss over what it counts (tokens,
+            masked positions, the example itself) and how much it counted.
+        statistics: name to a float32 tensor of any shape that `summarise` turns into metrics.
+    """
+
+    losses: dict[str, tuple[tf.Tensor, tf.Tensor]]
+    statistics: dict[str, tf.Tensor]
+
+
+class Totals(NamedTuple):
+    """`Terms` added up: per loss a scalar sum and a scalar weight."""
+
+    sums: dict[str, tf.Tensor]
+    weights: dict[str, tf.Tensor]
+    statistics: dict[str, tf.Tensor]
+
+
+class ReplicaExactModel(keras.Model):
+    """Base of the three stages' models: `compute_terms` and `summarise` are theirs, the step is here.
+
+    Args:
+        loss_weights: name to weight of the losses that `compute_terms` returns; the objective is their weighted sum.
+        random_seed: dropout is a function of this, the update and the replica.
+    """
+
+    def __init__(self, loss_weights: dict[str, float], random_seed: int, **kwargs):
+        super().__init__(**kwargs)
+        self.loss_weights = dict(loss_weights)
+        self.random_seed = random_seed
+
+    def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
+        """Returns the losses and statistics of this replica's share of the batch."""
+        raise NotImplementedError
+
+    def summarise(self, statistics: dict) -> dict:
+        """Turns added-up statistics into metrics, by name. Works on tensors and on NumPy arrays alike."""
+        return {}
+
+    def compile_for(self, config, num_train_steps: int, num_warmup_steps: int) -> None:
+        """Compiles with the optimizer of `config` (a `TrainingConfig` with `learning_rate`) and makes its variables."""
+        optimizer = make_optimizer(
+            config.learning_rate, num_train_steps, num_warmup_steps, config.weight_decay, config.clip_norm
+        )
+        optimizer.build(self.trainable_variables)
+        self.compile(optimizer=optimizer)
+        self._dropout_generators = _seed_generators(self)
+        self.built = True
+
+    def objective(self, sums: dict, weights: dict) -> tf.Tensor:
+        """Weighted sum of the losses: sum over names of loss_weight * sum / weight."""
+        return sum(
+            self.loss_weights[name] * sums[name] / tf.maximum(weights[name], 1e-9)
+            for name in sums
+            if self.loss_weights[name]
+        )
+
+    def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One update; called by `fit` in the context of a replica, with that replica's share of the batch."""
+        self._seed_dropout()
+        with tf.GradientTape() as tape:
+            terms = self.compute_terms(batch, training=True)
+            sums, weights = _add_up_examples(terms)
+            # The weights hold no variable: reducing them inside the tape adds nothing to the gradient.
+            total_weights = _all_reduce(weights)
+            share = self.objective(sums, total_weights)
+        variables = self.trainable_variables
+        gradients = [
+            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(tape.gradient(share, variables), variables, strict=True)
+        ]
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        totals = Totals(_all_reduce(sums), total_weights, _all_reduce(terms.statistics))
+        return self.metrics_of(totals)
+
+    def compute_totals(self, batch: dict[str, tf.Tensor]) -> Totals:
+        """`Terms` of a batch in inference mode, added up over its examples and the replicas."""
+        terms = self.compute_terms(batch, training=False)
+        sums, weights = _add_up_examples(terms)
+        return Totals(_all_reduce(sums), _all_reduce(weights), _all_reduce(terms.statistics))
+
+    def metrics_of(self, totals: Totals) -> dict:
+        """Every loss by name, their weighted sum as `loss`, and the stage's own metrics."""
+        losses = {name: totals.sums[name] / tf.maximum(totals.weights[name], 1e-9) for name in totals.sums}
+        return {
+            "loss": self.objective(totals.sums, totals.weights),
+            **losses,
+            **self.summarise(totals.statistics),
+        }
+
+    def _seed_dropout(self) -> None:
+        """Sets every dropout's generator from (seed, generator, update, replica): no state of its own to restore."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        step = tf.cast(self.optimizer.iterations.value, tf.int64)
+        for index, generator in enumerate(self._dropout_generators):
+            first = (self.random_seed * 1_000_003 + index * 7_919) % (2**31)
+            state = tf.stack([first + tf.cast(replica, tf.int64) * 104_729, step * 256])
+            generator.state.assign(tf.cast(state, generator.state.dtype))
+
+
+def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
+    """Every seed generator of the trainable layers of `model`, in the order of the layers."""
+    generators = []
+    for layer in model._flatten_layers():
+        for generator in getattr(layer, "_seed_generators", []):
+            if all(generator is not known for known in generators):
+                generators.append(generator)
+    return generators
+
+
+def _add_up_examples(terms: Terms) -> tuple[dict, dict]:
+    sums = {name: tf.reduce_sum(tf.cast(pair[0], tf.float32)) for name, pair in terms.losses.items()}
+    weights = {name: tf.reduce_sum(tf.cast(pair[1], tf.float32)) for name, pair in terms.losses.items()}
+    return sums, weights
+
+
+def _all_reduce(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Adds up a dict of tensors over the replicas, in one collective call."""
+    if not tensors:
+        return {}
+    reduced = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, list(tensors.values()))
+    return dict(zip(tensors, reduced, strict=True))

@@ -1,0 +1,47 @@
+"""The devices a stage runs on: always a MirroredStrategy, so that one replica is no special case."""
+
+import keras
+import tensorflow as tf
+
+from chemkd_tf.errors import InputError
+
+
+def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
+    """Returns a MirroredStrategy over GPUs, or over logical CPU devices where there is no GPU.
+
+    Args:
+        num_replicas: how many devices; 0 takes every GPU, or one CPU.
+
+    Raises:
+        InputError: more replicas than devices.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        if num_replicas > len(gpus):
+            raise InputError(f"--num_replicas={num_replicas}: this machine has {len(gpus)} GPU(s)")
+        return tf.distribute.MirroredStrategy([device.name for device in gpus[: num_replicas or None]])
+    num_replicas = num_replicas or 1
+    _split_cpu(num_replicas)
+    devices = tf.config.list_logical_devices("CPU")
+    if num_replicas > len(devices):
+        raise InputError(
+            f"--num_replicas={num_replicas}: no GPU here, and TensorFlow already started with {len(devices)} CPU device(s)"
+        )
+    return tf.distribute.MirroredStrategy([device.name for device in devices[:num_replicas]])
+
+
+def _split_cpu(num_replicas: int) -> None:
+    """Splits the CPU into logical devices, if TensorFlow has not fixed its devices yet."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if num_replicas == 1 or tf.config.get_logical_device_configuration(cpu):
+        return
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * num_replicas)
+    except RuntimeError:
+        pass  # devices are fixed; the caller counts them
+
+
+def set_seed_and_precision(random_seed: int, mixed_bfloat16: bool) -> None:
+    """Seeds Python, NumPy and TensorFlow (initial weights), and sets Keras's global dtype policy."""
+    keras.utils.set_random_seed(random_seed)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed_bfloat16 else "float32")

@@ -1,0 +1,1 @@
+"""Preparation of corpora and TFRecords: from text to the files the trainers read."""

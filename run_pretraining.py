@@ -1,0 +1,21 @@
+"""Pretrains the teacher: a BERT cut to its lower layers, masked language model only (paper section 3.2).
+
+python run_pretraining.py --input_file=records/train --vocab_file=vocab.txt --output_dir=runs/teacher
+"""
+
+from chemkd_tf import flags, startup
+from chemkd_tf.config import PretrainingConfig
+
+flags.define(PretrainingConfig)
+
+
+def main(config: PretrainingConfig) -> None:
+    """Imports TensorFlow only now, so that --help and a wrong flag answer at once."""
+    startup.import_tensorflow_quietly()
+    from chemkd_tf.stages import pretrain
+
+    pretrain.train_and_evaluate(config)
+
+
+if __name__ == "__main__":
+    flags.run(main, PretrainingConfig)

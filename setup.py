@@ -1,0 +1,41 @@
+"""Package metadata and pins. Tool settings stand in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "chemkd_tf" / "__init__.py").read_text(encoding="utf-8")).group(1)
+
+# Pinned to versions that were seen to work together; tensorflow-text must match TensorFlow's minor version.
+REQUIREMENTS = [
+    "tensorflow==2.21.0",
+    "keras==3.15.1",
+    "keras-nlp==0.32.0",
+    "keras-hub==0.32.0",
+    "tensorflow-text==2.21.1",
+    "tensorboard>=2.19,<3",
+    "tokenizers>=0.21,<1",
+    "numpy>=2,<3",
+    "jieba==0.42.1",
+    "absl-py>=2.1,<3",
+    # TensorBoard imports pkg_resources, which setuptools 82 dropped.
+    "setuptools<81",
+]
+DEMO = ["scikit-learn>=1.5,<2"]  # the TF-IDF baselines of the demo's table
+TEST = [*DEMO, "pytest>=8,<10", "ruff==0.17.5"]
+
+setup(
+    name="chemkd_tf",
+    version=VERSION,
+    description="Tiny, fast Chinese domain language models by layered knowledge distillation, in TensorFlow",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["chemkd_tf*", "data_prep*", "benchmarks*"]),
+    py_modules=["run_pretraining", "run_distill", "run_classifier"],
+    install_requires=REQUIREMENTS,
+    extras_require={"demo": DEMO, "test": TEST},
+)

@@ -38,6 +38,20 @@ class VocabularyConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """`data_prep/split_corpus.py`: holds articles out, so that loss and convergence are judged on unseen text."""
+
+    input_file: str = option("", "Text files or globs, comma-separated: one sentence a line, empty line between articles.")
+    output_dir: str = option("", "Folder for train.txt and heldout.txt.")
+    every: int = option(50, "One article of this many is held out.")
+
+    def __post_init__(self):
+        require(bool(self.input_file), "--input_file is empty: name the corpus")
+        require(bool(self.output_dir), "--output_dir is empty: name a folder")
+        require(self.every >= 2, f"--every={self.every}: at least 2")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainingDataConfig:
     """`data_prep/create_pretraining_data.py`: text to masked TFRecords (paper section 3.1)."""
 

@@ -1,4 +1,4 @@
-"""How far a long job is, for a person who waits: rate and time left, on one line of a terminal or now and then in a log."""
+"""How far a long job is, for a person who waits: rate and time left, on one line of a terminal or in a log."""
 
 import sys
 import time
@@ -64,7 +64,9 @@ class Progress:
             parts.append(f"in {_clock(seconds)}")
         elif rate > 0:
             parts.append(f"{_clock((self.total - self._done) / rate)} left")
-        parts += [f"{name}={value if isinstance(value, str) else _short(value)}" for name, value in self._values.items()]
+        parts += [
+            f"{name}={value if isinstance(value, str) else _short(value)}" for name, value in self._values.items()
+        ]
         return "  ".join(parts)
 
     def _print(self) -> None:

@@ -1,6 +1,6 @@
 """A WordPiece vocabulary from your own corpus, in the format of BERT's vocab.txt.
 
-    python data_prep/build_vocab.py --input_file='corpus/*.txt' --output_file=vocab.txt --vocab_size=8000
+python data_prep/build_vocab.py --input_file='corpus/*.txt' --output_file=vocab.txt --vocab_size=8000
 """
 
 import time

@@ -1,8 +1,8 @@
 """Text to masked TFRecords for run_pretraining.py and run_distill.py (paper section 3.1).
 
-    python data_prep/create_pretraining_data.py --input_file='corpus/*.txt' --vocab_file=vocab.txt --output_file=records/P
+    python data_prep/create_pretraining_data.py --input_file='corpus/*.txt' --vocab_file=vocab.txt --output_file=out/P
 
-writes records/P-00000-of-000NN and records/P.manifest.json.
+writes out/P-00000-of-000NN and out/P.manifest.json.
 """
 
 import time

@@ -45,7 +45,9 @@ def find_files(patterns: str) -> list[str]:
     for pattern in filter(None, (part.strip() for part in patterns.split(","))):
         matches = [pattern] if os.path.isfile(pattern) else sorted(filter(os.path.isfile, glob.glob(pattern)))
         if not matches:
-            raise InputError(f"--input_file: no file matches {pattern!r}: check the path (and quote a glob for the shell)")
+            raise InputError(
+                f"--input_file: no file matches {pattern!r}: check the path (and quote a glob for the shell)"
+            )
         paths.update(dict.fromkeys(matches))
     if not paths:
         raise InputError("--input_file is empty: name the corpus")

@@ -1,7 +1,9 @@
 """Batches for training: global batch k is a function of (seed, k), so that to resume is to skip k batches."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from chemkd_tf.data.records import parse_pretraining_batch
@@ -35,7 +37,7 @@ def pretraining_batches(
     def epoch(number):
         order = tf.random.experimental.stateless_shuffle(list(paths), seed=[random_seed, number])
         records = tf.data.Dataset.from_tensor_slices(order).interleave(
-            tf.data.TFRecordDataset, cycle_length=8, block_length=16, deterministic=True
+            tf.data.TFRecordDataset, cycle_length=8, block_length=16
         )
         return records.shuffle(SHUFFLE_BUFFER, seed=random_seed + number, reshuffle_each_iteration=False)
 
@@ -87,3 +89,50 @@ def _parsed(
         return trim_padding(fill_batch(batch, size))
 
     return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+class EncodedTexts(NamedTuple):
+    """A labelled split as arrays: `token_ids` int32 `[N, T]` padded with 0 ([PAD]), `lengths` and `label_ids` int32 `[N]`."""
+
+    token_ids: np.ndarray
+    lengths: np.ndarray
+    label_ids: np.ndarray
+
+
+def labelled_batches(
+    examples: EncodedTexts, batch_size: int, random_seed: int, num_batches: int, first_batch: int, num_replicas: int
+) -> tf.data.Dataset:
+    """Returns global batches `first_batch` ... `num_batches` - 1, every epoch in another order.
+
+    Batches are cut from the epochs laid end to end, so that every one of them is full. Shapes as in the batch contract, and
+    `label_ids` int32 `[B]`.
+    """
+    size = len(examples.label_ids)
+    epochs = -(-num_batches * batch_size // size)
+    order = np.concatenate([np.random.default_rng([random_seed, epoch]).permutation(size) for epoch in range(epochs)])
+    order = order[first_batch * batch_size : num_batches * batch_size]
+    return _labelled(examples, tf.data.Dataset.from_tensor_slices(order), batch_size, num_replicas)
+
+
+def labelled_examples(examples: EncodedTexts, batch_size: int, num_replicas: int) -> tf.data.Dataset:
+    """Returns every example once, in order, the last batch filled with rows of weight 0."""
+    return _labelled(examples, tf.data.Dataset.range(len(examples.label_ids)), batch_size, num_replicas)
+
+
+def _labelled(
+    examples: EncodedTexts, order: tf.data.Dataset, batch_size: int, num_replicas: int
+) -> tf.data.Dataset:
+    token_ids, lengths, label_ids = (tf.constant(array, tf.int32) for array in examples)
+
+    def gather(index):
+        rows = tf.gather(token_ids, index)
+        batch = {
+            "token_ids": rows,
+            "segment_ids": tf.zeros_like(rows),
+            "padding_mask": tf.sequence_mask(tf.gather(lengths, index), rows.shape[1], tf.int32),
+            "label_ids": tf.gather(label_ids, index),
+            "example_weight": tf.ones_like(index, tf.float32),
+        }
+        return trim_padding(fill_batch(batch, round_up(batch_size, num_replicas)))
+
+    return order.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

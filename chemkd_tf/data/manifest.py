@@ -111,7 +111,9 @@ def _look_up(path: str) -> tuple[dict, int]:
             if not os.path.isfile(path):
                 raise InputError(f"{path}: missing, though {where} lists it: make the records again")
             return content, shard["samples"]
-    raise InputError(f"{path}: {where} does not list it, it is left from another run: delete it or name the prefix alone")
+    raise InputError(
+        f"{path}: {where} does not list it, it is left from another run: delete it or name the prefix alone"
+    )
 
 
 def _load(path: str) -> dict:

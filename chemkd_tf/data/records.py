@@ -1,7 +1,8 @@
 """The TFRecord schema of masked samples: google-research/bert's names outside, the batch contract inside.
 
 `encode_records` writes the bytes of tf.train.Example itself, many samples at a time: building one Python object a
-token would cost more than everything else in data preparation. tests/data/test_records.py compares with tf.train.Example.
+token would cost more than everything else in data preparation. tests/data/test_records.py compares with
+tf.train.Example.
 """
 
 import numpy as np

@@ -2,7 +2,8 @@
 
 The work is cut into units (pass, block). A unit draws its random numbers from (seed, pass, block), sends each of its
 records to a random shard, and spills them, in the order of the shards, to a folder beside the output. Then each shard
-gathers its slices in the order of the units and is shuffled by (seed, shard). Nothing depends on which process did what.
+gathers its slices in the order of the units and is shuffled by (seed, shard). It does not matter which process does
+what.
 """
 
 import dataclasses
@@ -25,8 +26,8 @@ from chemkd_tf.data.workers import WorkerPool
 from chemkd_tf.progress import Progress
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
 
-# A worker imports TensorFlow before it does anything, which takes as long as two blocks or so.
-BLOCKS_PER_WORKER = 4
+# A worker imports TensorFlow before it does anything, which takes as long as 20 or 30 units.
+UNITS_PER_WORKER = 40
 CORPUS_BYTES_PER_SHARD = 32 << 20  # Times dupe_factor; about 200 MB of records.
 MOST_SHARDS = 1000
 VERSIONS_OF = ("tensorflow", "tensorflow-text", "numpy", "jieba")
@@ -63,7 +64,7 @@ class _BlockCounts:
 
 
 def write_pretraining_data(
-    config: PretrainingDataConfig, block_bytes: int = BLOCK_BYTES, blocks_per_worker: int = BLOCKS_PER_WORKER
+    config: PretrainingDataConfig, block_bytes: int = BLOCK_BYTES, units_per_worker: int = UNITS_PER_WORKER
 ) -> Manifest:
     """Writes the masked samples of a corpus: `P-00000-of-000NN` and, last, `P.manifest.json`.
 
@@ -72,8 +73,8 @@ def write_pretraining_data(
     Args:
         config: the flags; `output_file` is P. The bytes depend on everything but `num_workers`.
         block_bytes: size of a block of whole articles; the bytes depend on it.
-        blocks_per_worker: fewer blocks than this for each worker take fewer workers; a small corpus takes this process
-            alone.
+        units_per_worker: where there are fewer units (pass, block) than this for each worker, fewer workers are taken;
+            a small corpus takes this process alone.
 
     Returns:
         What was written.
@@ -85,7 +86,9 @@ def write_pretraining_data(
     blocks = split_into_blocks(find_files(config.input_file), block_bytes)
     num_bytes = sum(block.end - block.start for block in blocks) * config.dupe_factor
     num_shards = config.num_shards or min(MOST_SHARDS, math.ceil(num_bytes / CORPUS_BYTES_PER_SHARD))
-    num_workers = min(config.num_workers or len(os.sched_getaffinity(0)), len(blocks) // blocks_per_worker)
+    num_workers = min(
+        config.num_workers or len(os.sched_getaffinity(0)), len(blocks) * config.dupe_factor // units_per_worker
+    )
     prefix = config.output_file
     job = _Job(config, vocabulary, tuple(blocks), prefix + ".spill", num_shards)
 
@@ -116,9 +119,7 @@ def write_pretraining_data(
             "max_predictions_per_seq": config.max_predictions_per_seq,
             "vocabulary_sha256": vocabulary.sha256,
             "vocabulary_size": vocabulary.size,
-            "shards": [
-                {"file": name, "samples": samples} for name, samples in zip(names, shard_samples, strict=True)
-            ],
+            "shards": [{"file": name, "samples": samples} for name, samples in zip(names, shard_samples, strict=True)],
             "flags": dataclasses.asdict(config),
             "versions": {name: importlib.metadata.version(name) for name in VERSIONS_OF},
         },

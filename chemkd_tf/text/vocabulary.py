@@ -30,7 +30,9 @@ class Vocabulary:
     def __post_init__(self):
         for token in SPECIAL_TOKENS:
             if token not in self._ids:
-                raise InputError(f"vocabulary of {self.size} entries has no {token}: BERT needs {' '.join(SPECIAL_TOKENS)}")
+                raise InputError(
+                    f"vocabulary of {self.size} entries has no {token}: BERT needs {' '.join(SPECIAL_TOKENS)}"
+                )
         if len(self._ids) != self.size:
             twice = next(token for index, token in enumerate(self.tokens) if self._ids[token] != index)
             raise InputError(f"vocabulary has the entry {twice!r} twice: every entry needs one id")
@@ -109,7 +111,9 @@ def load_vocabulary(path: str) -> Vocabulary:
         except UnicodeDecodeError:
             raise InputError(f"{path}:{number}: not UTF-8: save the vocabulary as UTF-8") from None
         if not token:
-            raise InputError(f"{path}:{number}: empty line: remove it if the ids after it are one too high, else fill it")
+            raise InputError(
+                f"{path}:{number}: empty line: remove it if the ids after it are one too high, else fill it"
+            )
         if token in line_numbers:
             raise InputError(
                 f"{path}:{number}: {token!r} stands on line {line_numbers[token]} already: every entry needs one id"

@@ -16,14 +16,16 @@ import tensorflow as tf
 import tokenizers
 
 from chemkd_tf.errors import InputError
-from chemkd_tf.text.tokenization import LONGEST_WORD, normalize, split_words
+from chemkd_tf.text.tokenization import IDEOGRAPHS, LONGEST_WORD, normalize, split_words
 from chemkd_tf.text.vocabulary import CONTINUATION, SPECIAL_TOKENS, Vocabulary, vocabulary_of
 
 LINES_AT_ONCE = 10_000
 REPEATS_AT_ONCE = 1000
 
 
-def build_vocabulary(lines: Iterable[str], vocab_size: int, min_frequency: int, do_lower_case: bool = True) -> Vocabulary:
+def build_vocabulary(
+    lines: Iterable[str], vocab_size: int, min_frequency: int, do_lower_case: bool = True
+) -> Vocabulary:
     """Builds a vocabulary; the same corpus and arguments give the same entries in the same order.
 
     In this order, as far as `vocab_size` reaches: the special tokens (ids 0 to 4); the ASCII letters, digits and
@@ -86,11 +88,8 @@ def _stands_alone(character: str) -> bool:
     return unicodedata.category(character).startswith("P") or _IDEOGRAPH.match(character) is not None
 
 
-# The ranges of tokenization.IDEOGRAPHS in Python's notation.
-_IDEOGRAPH = re.compile(
-    "[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f"
-    "\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f]"
-)
+# tokenization.IDEOGRAPHS, written as RE2 has it, in Python's notation.
+_IDEOGRAPH = re.compile("[" + re.sub(r"\\x{(\w+)}", lambda match: chr(int(match[1], 16)), IDEOGRAPHS) + "]")
 
 
 def _learned_pieces(words: Counter[str], entries: list[str], room: int, min_frequency: int) -> list[str]:

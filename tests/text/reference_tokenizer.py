@@ -8,8 +8,8 @@ Independent of the code under test: no TensorFlow, one character at a time, the 
     3. Split at white space (Python's, which adds U+2028 and U+2029).
     4. With lower-casing: lower, NFD, drop non-spacing marks (Mn).
     5. Every punctuation character is a word of its own: category P*, and all ASCII symbols.
-    6. Greedy longest match first, "##" before every piece but the first; a word of more than 200 characters, or one that
-       can't be matched to its end, is [UNK].
+    6. Greedy longest match first, "##" before every piece but the first; a word of more than 200 characters, or one
+       that can't be matched to its end, is [UNK].
 """
 
 import unicodedata

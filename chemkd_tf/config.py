@@ -204,9 +204,9 @@ class ClassificationConfig(TrainingConfig):
     random_init: bool = option(False, "Same encoder with fresh weights: the undistilled baseline.")
     freeze_encoder: bool = option(False, "Train the classification layer only.")
     pooling: str = option("max", "How the output sequence becomes one vector.", ("last", "max", "mean", "cls"))
-    classifier_dropout: float = option(0.1, "Dropout before the classification layer (and after the encoder's input).")
+    classifier_dropout: float = option(0.1, "Dropout before the classification layer.")
     max_seq_length: int = option(128, "Tokens per text with [CLS] and [SEP]; the rest is cut off at the end.")
-    learning_rate: float = option(1e-3, "Peak; Google's 5e-5 suits a BERT, a BiLSTM wants more.")
+    learning_rate: float = option(0.0, "Peak of warm-up, then linear decay; 0: 1e-3 for a student, 1e-4 for a teacher.")
     num_train_epochs: float = option(10.0, "Passes over the training set.")
     warmup_proportion: float = option(0.1, "Share of the updates that warm up.")
     metric_for_best: str = option("macro_f1", "Metric on dev that chooses the model.", ("macro_f1", "accuracy"))
@@ -238,3 +238,6 @@ class ClassificationConfig(TrainingConfig):
             "--do_predict needs --predict_file=FILE or --text='一句话'",
         )
         require(self.max_seq_length >= 3, f"--max_seq_length={self.max_seq_length}: at least 3")
+        require(self.num_train_epochs > 0, f"--num_train_epochs={self.num_train_epochs}: above 0")
+        require(0 <= self.warmup_proportion < 1, f"--warmup_proportion={self.warmup_proportion}: from 0 to below 1")
+        require(0 <= self.classifier_dropout < 1, f"--classifier_dropout={self.classifier_dropout}: from 0 to below 1")

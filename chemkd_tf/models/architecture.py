@@ -59,6 +59,16 @@ def load_architecture(path: str) -> tuple[Architecture, bool]:
     values = read_json(path)
     try:
         do_lower_case = values.pop("do_lower_case")
-        return _KINDS[values["kind"]](**values), do_lower_case
+        return architecture_from_dict(values), do_lower_case
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not an architecture this version can read ({error})") from None
+
+
+def architecture_from_dict(values: dict) -> Architecture:
+    """The inverse of `dataclasses.asdict`: `kind` says which class.
+
+    Raises:
+        KeyError: unknown kind.
+        TypeError: unknown or missing fields.
+    """
+    return _KINDS[values["kind"]](**values)

@@ -16,9 +16,9 @@ from chemkd_tf.text.vocabulary import load_vocabulary, vocabulary_of
 
 # Enough entries for words, pieces, accents and symbols; "[unused1]" and "##。" can't be reached.
 PIECES = (
-    "的 一 是 在 中 化 学 豈 豈 度 酸 a b c x h 2 so 4 na ##oh ##2 ##so ##4 ##a ##b ##x ##℃ ℃ 15 un ##used ##1 mask sep "
-    "cls e ##e i σ ς ##ς ##σ ο ##ο d ##d don t mail $ + = < > ^ ` | ~ [ ] # ( ) （ ） ， 。 . - @ 、 “ ” ア ##ア 가 ᄀ ##ᅡ "
-    "[unused1] ##。 A B ##B É C ##C E ##E S ##O ##4 N ##a"
+    "的 一 是 在 中 化 学 豈 豈 度 酸 a b c x h 2 so 4 na ##oh ##2 ##so ##4 ##a ##b ##x ##℃ ℃ 15 un ##used ##1 "
+    "mask sep cls e ##e i σ ς ##ς ##σ ο ##ο d ##d don t mail $ + = < > ^ ` | ~ [ ] # ( ) （ ） ， 。 . - @ 、 “ ” "
+    "ア ##ア 가 ᄀ ##ᅡ [unused1] ##。 A B ##B É C ##C E ##E S ##O ##4 N ##a"
 ).split()
 VOCABULARY = vocabulary_of(dict.fromkeys(PIECES))
 IDS = {token: index for index, token in enumerate(VOCABULARY.tokens)}

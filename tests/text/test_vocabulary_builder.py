@@ -11,7 +11,7 @@ from chemkd_tf.text.vocabulary_builder import build_vocabulary, count_words
 LINES = [
     "氢氧化钠（NaOH）与浓硫酸（H2SO4）反应，温度15℃。",
     "采用HPLC法测定，HPLC流动相为甲醇；NaOH溶液1mol/L。",
-    "用H2SO4调节pH，再加NaOH，Naïve α-蒎烯。",
+    "用硫酸H2SO4调节pH，再加NaOH，Naïve α-蒎烯。",
     "孤",
 ]
 

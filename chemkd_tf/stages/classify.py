@@ -1,0 +1,233 @@
+"""Stage 3: the encoder's output sequence feeds a downstream network trained on labels (paper sections 3.4 and 4.3)."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from chemkd_tf.atomic import atomic_write, write_json
+from chemkd_tf.config import ClassificationConfig
+from chemkd_tf.data import datasets, labelled
+from chemkd_tf.errors import InputError
+from chemkd_tf.export.saved_model import export_saved_model
+from chemkd_tf.models import states
+from chemkd_tf.models.checkpoints import load_pretrained, load_weights, save_weights
+from chemkd_tf.models.classifier import WEIGHTS_FILE, ClassifierDescription, TextClassifier
+from chemkd_tf.progress import Progress
+from chemkd_tf.text.tokenization import BertTokenizer
+from chemkd_tf.text.vocabulary import load_vocabulary
+from chemkd_tf.training import losses
+from chemkd_tf.training.classification_metrics import classification_report, confusion_matrix, report_lines
+from chemkd_tf.training.loop import Schedule, train
+from chemkd_tf.training.replica_exact import ReplicaExactModel, Terms
+from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
+from chemkd_tf.workdir import WorkingDirectory
+
+# Peak learning rates where --learning_rate is 0: a BiLSTM takes larger steps than a transformer.
+_DEFAULT_LEARNING_RATE = {"student": 1e-3, "teacher": 1e-4}
+_PREDICTION_CHUNK = 256
+
+
+class Classification(ReplicaExactModel):
+    """A classifier under the cross-entropy of its labels.
+
+    Args:
+        network: see `heads.classification_model`.
+        random_seed: of the dropout.
+    """
+
+    def __init__(self, network: keras.Model, random_seed: int):
+        super().__init__(loss_weights={"classification_loss": 1.0}, random_seed=random_seed, name="classification")
+        self.network = network
+
+    def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
+        """Losses `classification_loss`; statistics: how many labels were right."""
+        logits = self.network(states.select(batch, states.ENCODER_INPUTS), training=training)
+        weights = batch["example_weight"]
+        right = tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == batch["label_ids"], tf.float32)
+        return Terms(
+            {"classification_loss": losses.cross_entropy(batch["label_ids"], logits, weights)},
+            {"right": tf.reduce_sum(right * weights), "examples": tf.reduce_sum(weights)},
+        )
+
+    def summarise(self, statistics: dict) -> dict:
+        """Share of right labels."""
+        return {"accuracy": statistics["right"] / tf.maximum(statistics["examples"], 1e-9)}
+
+
+def run(config: ClassificationConfig) -> dict[str, dict]:
+    """Trains, evaluates, predicts and exports, as asked for.
+
+    Returns:
+        Reports by split (`dev`, `test`), where --do_eval was given.
+
+    Raises:
+        InputError: bad input (see the messages).
+    """
+    workdir = WorkingDirectory(config.output_dir)
+    if config.do_train:
+        _train(config, workdir)
+    classifier = TextClassifier(workdir.path)
+    reports = _evaluate(config, classifier, workdir) if config.do_eval else {}
+    if config.do_predict:
+        _predict(config, classifier, workdir)
+    if config.do_export:
+        path = export_saved_model(classifier, config.export_dir or workdir.file("saved_model"))
+        print(f"SavedModel: {path}", flush=True)
+    return reports
+
+
+def encode(texts: list[str], tokenizer: BertTokenizer, max_seq_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids int32 `[N, max_seq_length]`, and the number of real tokens int32 `[N]`."""
+    token_ids, lengths = [], []
+    for start in range(0, len(texts), 1024):
+        batch = tokenizer.encode(tf.constant(texts[start : start + 1024]), max_seq_length, pad_to_max=True)
+        token_ids.append(batch["token_ids"].numpy())
+        lengths.append(batch["padding_mask"].numpy().sum(axis=1))
+    return np.concatenate(token_ids), np.concatenate(lengths)
+
+
+def _train(config: ClassificationConfig, workdir: WorkingDirectory) -> None:
+    """Trains and keeps the weights that were best on dev."""
+    splits = {split: _read_split(config, split) for split in ("train", "dev")}
+    labels = sorted(set(splits["train"].labels))
+    if len(labels) < 2:
+        raise InputError(f"{splits['train'].path}: only one label ({labels[0]}); a classifier needs two or more")
+    label_ids = {split: labelled.label_ids(texts, labels) for split, texts in splits.items()}
+
+    strategy = make_strategy(config.num_replicas)
+    set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
+    with strategy.scope():
+        pretrained = load_pretrained(config.init_checkpoint, "init_checkpoint", config.random_init)
+        architecture = pretrained.architecture
+        if config.max_seq_length > architecture.max_sequence_length:
+            raise InputError(
+                f"--max_seq_length={config.max_seq_length}: the encoder in {config.init_checkpoint} takes at most "
+                f"{architecture.max_sequence_length} tokens"
+            )
+        description = ClassifierDescription(
+            architecture, tuple(labels), config.pooling, config.max_seq_length, pretrained.do_lower_case
+        )
+        if config.freeze_encoder:
+            pretrained.encoder.trainable = False
+        network = description.build(pretrained.encoder, config.classifier_dropout)
+        model = Classification(network, config.random_seed)
+        steps_per_epoch = math.ceil(len(labels_of := label_ids["train"]) / config.train_batch_size)
+        num_train_steps = math.ceil(config.num_train_epochs * len(labels_of) / config.train_batch_size)
+        config = dataclasses.replace(
+            config, learning_rate=config.learning_rate or _DEFAULT_LEARNING_RATE[architecture.kind]
+        )
+        model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
+
+    workdir.begin("classify", config)
+    description.save(workdir.path, pretrained.vocabulary_file)
+    tokenizer = BertTokenizer(load_vocabulary(pretrained.vocabulary_file), pretrained.do_lower_case)
+    examples = {
+        split: datasets.EncodedTexts(
+            *encode(texts.texts, tokenizer, config.max_seq_length), np.array(label_ids[split], np.int32)
+        )
+        for split, texts in splits.items()
+    }
+    replicas = strategy.num_replicas_in_sync
+    dev = datasets.labelled_examples(examples["dev"], config.eval_batch_size, replicas)
+    predict = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
+
+    def evaluate() -> dict[str, float]:
+        logits = np.concatenate([predict(states.select(batch, states.ENCODER_INPUTS)).numpy() for batch in dev])
+        return _summary(logits[: len(label_ids["dev"])], examples["dev"].label_ids, labels)
+
+    def keep_best(step: int, metrics: dict, memory: dict) -> bool:
+        if metrics[config.metric_for_best] > memory.get("best", -1.0):
+            memory.update(best=metrics[config.metric_for_best], best_step=step)
+            save_weights(network, workdir.file(WEIGHTS_FILE))
+        return False
+
+    train(
+        "classifying",
+        model,
+        strategy,
+        lambda first: datasets.labelled_batches(
+            examples["train"], config.train_batch_size, config.random_seed, num_train_steps, first, replicas
+        ),
+        config.train_batch_size,
+        Schedule(num_train_steps, steps_per_epoch, config.save_checkpoints_steps, config.log_every_steps),
+        workdir,
+        evaluate,
+        keep_best,
+    )
+    load_weights(network, workdir.file(WEIGHTS_FILE))
+
+
+def _summary(logits: np.ndarray, label_ids: np.ndarray, labels: list[str]) -> dict[str, float]:
+    """Loss, accuracy and macro-F1 of a split."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    report = classification_report(confusion_matrix(label_ids, logits.argmax(axis=1), len(labels)), labels)
+    return {
+        "loss": float(-log_probabilities[np.arange(len(label_ids)), label_ids].mean()),
+        "accuracy": report["accuracy"],
+        "macro_f1": report["macro_f1"],
+    }
+
+
+def _evaluate(config: ClassificationConfig, classifier: TextClassifier, workdir: WorkingDirectory) -> dict[str, dict]:
+    """Reports on dev, and on test where there is one, to the terminal and to <split>_report.json."""
+    reports = {}
+    labels = list(classifier.description.labels)
+    for split in ("dev", "test"):
+        path = labelled.find_split(config.data_dir, split)
+        if path is None:
+            continue
+        texts = labelled.read_labelled(path)
+        label_ids = np.array(labelled.label_ids(texts, labels))
+        predicted = classifier(texts.texts).argmax(axis=1)
+        reports[split] = classification_report(confusion_matrix(label_ids, predicted, len(labels)), labels)
+        write_json(workdir.file(f"{split}_report.json"), reports[split])
+        print(f"\n{split}: {path}", *report_lines(reports[split]), sep="\n", flush=True)
+    if not reports:
+        raise InputError(f"--data_dir={config.data_dir}: neither a dev nor a test file (.tsv, .csv or .jsonl) to evaluate on")
+    return reports
+
+
+def _predict(config: ClassificationConfig, classifier: TextClassifier, workdir: WorkingDirectory) -> None:
+    """Answers --text on the terminal; classifies --predict_file into a table of labels and probabilities."""
+    labels = classifier.description.labels
+    if config.text:
+        probabilities = classifier([config.text])[0]
+        for index in np.argsort(-probabilities)[:5]:
+            print(f"{probabilities[index]:.4f}  {labels[index]}")
+    if not config.predict_file:
+        return
+    path = config.predict_output_file or workdir.file("predictions.tsv")
+    progress = Progress("predicting", sum(1 for _ in labelled.read_texts(config.predict_file)), "texts")
+    done = 0
+    with atomic_write(path) as file:
+        file.write("\t".join(["label", *(f"p({label})" for label in labels)]) + "\n")
+        for chunk in _chunks(labelled.read_texts(config.predict_file)):
+            for row in classifier(chunk):
+                file.write("\t".join([labels[row.argmax()], *(f"{value:.6f}" for value in row)]) + "\n")
+            done += len(chunk)
+            progress.update(done)
+    progress.close()
+    print(f"predictions: {path}", flush=True)
+
+
+def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
+    chunk = []
+    for text in texts:
+        chunk.append(text)
+        if len(chunk) == _PREDICTION_CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _read_split(config: ClassificationConfig, split: str) -> labelled.LabelledTexts:
+    path = labelled.find_split(config.data_dir, split)
+    if path is None:
+        raise InputError(f"--data_dir={config.data_dir}: no {split}.tsv, {split}.csv or {split}.jsonl in it")
+    return labelled.read_labelled(path)

@@ -1,0 +1,86 @@
+"""Methods: which states they match, with which weights."""
+
+import numpy as np
+import pytest
+import tiny
+
+from chemkd_tf.distillation.recipes import RECIPES, make_objectives
+from chemkd_tf.errors import InputError
+
+SIX_LAYERS = {"num_layers": 6}
+THREE_LAYERS = {"num_layers": 3}
+
+
+def paper_config(**changes):
+    values = {"num_student_layers": 3, "layer_map": (1, 3, 5)}
+    return tiny.distillation_config(**{**values, **changes})
+
+
+def objectives(config):
+    return make_objectives(
+        config, tiny.teacher_architecture(**SIX_LAYERS), tiny.student_architecture(num_layers=config.num_student_layers)
+    )
+
+
+def test_the_layer_map_pairs_student_layer_h_with_teacher_layer_f_of_h():
+    (embedding, _), (hidden, _), (prediction, _) = objectives(paper_config())
+    assert list(zip(embedding.student_states, embedding.teacher_states, strict=True)) == [("embedding", "embedding")]
+    assert list(zip(hidden.student_states, hidden.teacher_states, strict=True)) == [
+        ("hidden_1", "hidden_1"),
+        ("hidden_2", "hidden_3"),
+        ("hidden_3", "hidden_5"),
+    ]
+    assert prediction.student_states == prediction.teacher_states == ("logits",)
+    (_, (hidden, _), _) = objectives(paper_config(layer_map=(2, 4, 6)))
+    assert hidden.teacher_states == ("hidden_2", "hidden_4", "hidden_6")
+
+
+def test_the_losses_carry_the_names_and_the_weights_of_the_flags():
+    config = paper_config(embedding_loss_weight=0.5, hidden_loss_weight=2.0, prediction_loss_weight=3.0)
+    weights = {objective.name: weight for objective, weight in objectives(config)}
+    assert weights == {"embedding_loss": 0.5, "hidden_loss": 2.0, "prediction_loss": 3.0}
+
+
+def test_the_projections_fit_the_widths_of_both_models():
+    config = paper_config()
+    teacher, student = tiny.teacher_architecture(**SIX_LAYERS), tiny.student_architecture(units_per_direction=7)
+    (embedding, _), (hidden, _), _ = make_objectives(config, teacher, student)
+    assert [tuple(v.shape) for v in embedding.trainable_variables] == [(tiny.STUDENT_WIDTH, tiny.TEACHER_WIDTH)]
+    assert [tuple(v.shape) for v in hidden.trainable_variables] == [(14, tiny.TEACHER_WIDTH)] * 3
+    (_, (hidden, _), _) = make_objectives(paper_config(share_projection=True), teacher, student)
+    assert [tuple(v.shape) for v in hidden.trainable_variables] == [(14, tiny.TEACHER_WIDTH)]
+
+
+def test_an_unknown_method_is_one_clear_message():
+    with pytest.raises(InputError) as refused:
+        objectives(paper_config(method="layred"))
+    assert str(refused.value) == f"--method=layred: one of {', '.join(RECIPES)}"
+
+
+def test_the_hidden_loss_is_the_sum_over_h_of_the_mean_squared_error_to_layer_f_of_h():
+    model = tiny.distiller(paper_config(), SIX_LAYERS, THREE_LAYERS)
+    batch = tiny.batch()
+    inputs = tiny.select(batch, tiny.MASKED_LM_INPUTS)
+    teacher = {name: value.numpy().astype("float64") for name, value in model.teacher(inputs).items()}
+    student = {name: value.numpy().astype("float64") for name, value in model.student(inputs).items()}
+    real = batch["padding_mask"] == 1
+
+    def mean_squared_error(student_state, projection, teacher_state):
+        projected = student[student_state][real] @ projection.kernel.numpy()
+        return np.square(projected - teacher[teacher_state][real]).mean()
+
+    embedding, hidden, _ = model.objectives
+    metrics = tiny.evaluate(model, batch)
+    expected = sum(
+        mean_squared_error(f"hidden_{h}", projection, f"hidden_{layer}")
+        for h, layer, projection in zip((1, 2, 3), (1, 3, 5), hidden.projections, strict=True)
+    )
+    assert metrics["hidden_loss"] == pytest.approx(expected, rel=1e-4)
+    expected = mean_squared_error("embedding", embedding.projections[0], "embedding")
+    assert metrics["embedding_loss"] == pytest.approx(expected, rel=1e-4)
+    assert {name.removeprefix("r_squared_") for name in metrics if name.startswith("r_squared")} == {
+        "embedding",
+        "hidden_1",
+        "hidden_2",
+        "hidden_3",
+    }

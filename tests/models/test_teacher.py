@@ -1,0 +1,120 @@
+"""The teacher: golden size, the layers of a checkpoint kept bit for bit, padding without effect."""
+
+import json
+
+import keras_nlp
+import numpy as np
+import pytest
+import tiny
+
+from chemkd_tf.errors import InputError
+from chemkd_tf.models.architecture import TeacherArchitecture
+from chemkd_tf.models.teacher import (
+    architecture_of,
+    build_backbone,
+    build_teacher,
+    keep_first_layers,
+    load_preset,
+    name_states,
+)
+
+TWELVE_LAYERS = tiny.teacher_architecture(num_layers=12, dropout=0.1)
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """A twelve-layer backbone and the preset folder it was saved to."""
+    backbone = tiny.randomise(build_backbone(TWELVE_LAYERS))
+    folder = tmp_path_factory.mktemp("preset") / "bert"
+    backbone.save_to_preset(str(folder))
+    return backbone, str(folder)
+
+
+@pytest.fixture(scope="module")
+def loaded(preset):
+    return load_preset(preset[1])
+
+
+def test_the_kept_layers_of_a_checkpoint_are_bit_identical(preset, loaded):
+    original = {variable.path: variable.numpy() for variable in preset[0].weights}
+    shorter = keep_first_layers(loaded, 6)
+    encoder = name_states(shorter)
+    assert len(encoder.weights) == 5 + 6 * 16  # embeddings and their LayerNorm; a layer's 4 + 2 dense, 2 LayerNorm
+    for variable in encoder.weights:
+        np.testing.assert_array_equal(variable.numpy(), original[variable.path], err_msg=variable.path)
+
+
+def test_the_states_of_the_kept_layers_are_those_of_the_whole_model(preset, loaded):
+    whole, kept = name_states(preset[0]), name_states(keep_first_layers(loaded, 6))
+    inputs = tiny.select(tiny.batch())
+    expected, states = whole(inputs), kept(inputs)
+    assert list(states) == ["embedding", *(f"hidden_{layer}" for layer in range(1, 7))]
+    assert list(expected) == ["embedding", *(f"hidden_{layer}" for layer in range(1, 13))]
+    for name in states:
+        np.testing.assert_allclose(states[name], expected[name], atol=1e-6)
+    np.testing.assert_allclose(expected["hidden_12"], preset[0](inputs)["sequence_output"], atol=1e-6)
+
+
+def test_the_shape_is_read_off_the_checkpoint(loaded):
+    assert architecture_of(loaded) == TWELVE_LAYERS
+
+
+def test_more_layers_than_the_checkpoint_has_are_refused(preset):
+    with pytest.raises(InputError, match="--num_layers=13: the checkpoint has only 12 layers"):
+        keep_first_layers(preset[0], 13)
+
+
+def test_a_preset_of_another_family_is_refused(tmp_path):
+    backbone = keras_nlp.models.AlbertBackbone(
+        vocabulary_size=50, num_layers=1, num_heads=2, embedding_dim=8, hidden_dim=8, intermediate_dim=8,
+        max_sequence_length=16,
+    )  # fmt: skip
+    backbone.save_to_preset(str(tmp_path / "albert"))
+    with pytest.raises(InputError, match="config.json: holds a AlbertBackbone, not a BertBackbone"):
+        load_preset(str(tmp_path / "albert"))
+
+
+def test_a_folder_without_a_preset_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=f"--init_checkpoint={tmp_path}: no config.json there"):
+        load_preset(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"class_name": "Bert')
+    with pytest.raises(InputError, match="config.json: not JSON"):
+        load_preset(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 768}))
+    with pytest.raises(InputError, match="config.json: holds a None, not a BertBackbone"):
+        load_preset(str(tmp_path))
+
+
+def test_the_shape_survives_the_way_through_a_backbone():
+    wanted = TeacherArchitecture(
+        vocabulary_size=31, num_layers=2, num_heads=3, hidden_dim=12, intermediate_dim=7, dropout=0.25,
+        max_sequence_length=9, num_segments=4,
+    )  # fmt: skip
+    assert architecture_of(build_backbone(wanted)) == wanted
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return tiny.randomise(build_teacher(tiny.teacher_architecture()))
+
+
+def test_the_embedding_is_the_normalised_sum_of_token_segment_and_position(teacher):
+    weights = {variable.path: variable.numpy().astype("float64") for variable in teacher.weights}
+    batch = tiny.batch()
+    summed = (
+        weights["token_embedding/embeddings"][batch["token_ids"]]
+        + weights["segment_embedding/embeddings"][batch["segment_ids"]]
+        + weights["position_embedding/embeddings"][None, : tiny.TOKENS]
+    )
+    centred = summed - summed.mean(-1, keepdims=True)
+    normalised = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-12)
+    expected = normalised * weights["embeddings_layer_norm/gamma"] + weights["embeddings_layer_norm/beta"]
+    np.testing.assert_allclose(teacher(tiny.select(batch))["embedding"], expected, atol=1e-4)
+
+
+def test_more_padding_changes_no_state_at_a_real_token(teacher):
+    batch = tiny.batch()
+    before, after = teacher(tiny.select(batch)), teacher(tiny.select(tiny.pad(batch, tokens=7)))
+    real = batch["padding_mask"] == 1
+    for name in before:
+        np.testing.assert_allclose(after[name].numpy()[:, : tiny.TOKENS][real], before[name].numpy()[real], atol=1e-5)

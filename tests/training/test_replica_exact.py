@@ -1,0 +1,141 @@
+"""One replica equals two: the same update from the same global batch, whatever its share on each device."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from chemkd_tf.data.datasets import fill_batch
+from chemkd_tf.training.replica_exact import ReplicaExactModel, Terms
+from chemkd_tf.training.strategy import make_strategy
+
+STEPS = 3
+
+
+def build(kind, clip_norm):
+    if kind == "pretraining":
+        return tiny.language_model(config=tiny.pretraining_config(clip_norm=clip_norm, weight_decay=0.1), num_layers=1)
+    config = tiny.one_layer_config(clip_norm=clip_norm, weight_decay=0.1)
+    return tiny.one_layer_distiller(config)
+
+
+def train(kind, num_replicas, batches, clip_norm=1.0):
+    """Variables before and after three updates, and the optimizer's momenta and metrics after them."""
+    strategy = make_strategy(num_replicas)
+    assert strategy.num_replicas_in_sync == num_replicas
+    with strategy.scope():
+        model = build(kind, clip_norm)
+    before = {variable.path: variable.numpy() for variable in model.trainable_variables}
+    dataset = tf.data.Dataset.from_tensor_slices(
+        {name: np.stack([np.asarray(batch[name]) for batch in batches]) for name in batches[0]}
+    )
+    history = model.fit(dataset, epochs=1, steps_per_epoch=STEPS, verbose=0, shuffle=False).history
+    after = {variable.path: variable.numpy() for variable in model.trainable_variables}
+    momenta = [variable.numpy() for variable in model.optimizer.variables if "momentum" in variable.path]
+    return before, after, momenta, history
+
+
+def norm(arrays):
+    return np.sqrt(sum(np.square(array).sum() for array in arrays))
+
+
+def assert_same_training(one, two):
+    (before, after, _, history), (before_on_two, after_on_two, _, history_on_two) = one, two
+    for path in before:
+        np.testing.assert_array_equal(before_on_two[path], before[path])
+        np.testing.assert_allclose(after_on_two[path], after[path], rtol=0, atol=1e-6, err_msg=path)
+    # A bias of the keys moves no attention, so it has no gradient; everything else has to move.
+    assert all(np.abs(after[path] - before[path]).max() > 1e-4 for path in after if not path.endswith("key/bias"))
+    assert {name: values[-1] for name, values in history_on_two.items()} == pytest.approx(
+        {name: values[-1] for name, values in history.items()}, rel=1e-4, abs=1e-5
+    )
+
+
+BATCHES = [tiny.batch(seed=seed) for seed in range(STEPS)]
+MODELS = ("pretraining", "distillation")
+
+
+def test_the_two_replicas_get_shares_of_unequal_weight():
+    for name in ("padding_mask", "mask_weights"):
+        shares = [(batch[name][:3].sum(), batch[name][3:].sum()) for batch in BATCHES]
+        assert any(first != second for first, second in shares)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("clip_norm", [0.05, 0.0], ids=["clipped", "unclipped"])
+def test_one_replica_and_two_make_the_same_updates(kind, clip_norm):
+    one, two = (train(kind, num_replicas, BATCHES, clip_norm) for num_replicas in (1, 2))
+    assert_same_training(one, two)
+    trained = set(one[1])
+    if kind == "distillation":
+        assert {"embedding_loss_projection/kernel", "hidden_loss_projection/kernel"} < trained
+    # Momenta are averages of gradients (0.1 of each at first): clipped ones can't be longer than 0.3 of the limit.
+    for _, _, momenta, _ in (one, two):
+        if clip_norm:
+            assert norm(momenta) <= 0.3 * clip_norm * (1 + 1e-4)
+        else:
+            assert norm(momenta) > 0.3 * 0.05
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_global_batch_of_one_example_trains_two_replicas(kind):
+    single = [tiny.batch(rows=1, seed=seed) for seed in range(STEPS)]
+    filled = [fill_batch(tiny.tensors(batch), 2) for batch in single]
+    assert filled[0]["example_weight"].numpy().tolist() == [1.0, 0.0]
+    assert_same_training(train(kind, 1, single), train(kind, 2, filled))
+
+
+class DropoutProbe(ReplicaExactModel):
+    """Reports what two dropout layers make of a row of ones on each replica."""
+
+    WIDTH = 64
+
+    def __init__(self, random_seed):
+        super().__init__(loss_weights={"probe": 1.0}, random_seed=random_seed)
+        self.first, self.second = keras.layers.Dropout(0.5), keras.layers.Dropout(0.5)
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+    def compute_terms(self, batch, training):
+        ones = tf.ones([1, self.WIDTH]) * self.scale
+        masks = tf.concat([self.first(ones, training=training), self.second(ones, training=training)], axis=0)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        rows = tf.one_hot(replica, 2)[:, None, None] * masks[None]
+        loss = tf.reduce_sum(masks, axis=1)
+        return Terms({"probe": (loss, tf.ones_like(loss))}, {"masks": tf.stop_gradient(rows)})
+
+    def summarise(self, statistics):
+        return {"masks": statistics["masks"] > 0}
+
+
+def dropout_masks(num_replicas, random_seed, steps):
+    """bool [steps, replicas, layers, width]: what was kept at each update."""
+    strategy = make_strategy(num_replicas)
+    with strategy.scope():
+        model = DropoutProbe(random_seed)
+        model.compile_for(tiny.pretraining_config(), 100, 0)
+
+    @tf.function
+    def update():
+        logs = strategy.run(model.train_step, args=({},))
+        return strategy.experimental_local_results(logs["masks"])[0]
+
+    return np.array([update().numpy() for _ in range(steps)])
+
+
+def test_dropout_is_a_function_of_seed_update_replica_and_layer():
+    masks = dropout_masks(2, random_seed=5, steps=3)
+    np.testing.assert_array_equal(dropout_masks(2, random_seed=5, steps=3), masks)
+    np.testing.assert_array_equal(dropout_masks(1, random_seed=5, steps=3)[:, 0], masks[:, 0])
+    kept = masks.reshape(3 * 2 * 2, DropoutProbe.WIDTH)
+    assert len({row.tobytes() for row in kept}) == len(kept)  # every update, replica and layer has its own
+    assert 0.4 < kept.mean() < 0.6
+    other = dropout_masks(2, random_seed=6, steps=3).reshape(kept.shape)
+    assert not {row.tobytes() for row in other} & {row.tobytes() for row in kept}
+
+
+def test_independent_masks_agree_on_half_of_the_units():
+    kept = dropout_masks(2, random_seed=5, steps=3).reshape(-1, DropoutProbe.WIDTH)
+    for i in range(len(kept)):
+        for j in range(i):
+            assert 0.2 < (kept[i] == kept[j]).mean() < 0.8

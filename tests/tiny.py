@@ -1,5 +1,7 @@
 """Tiny models and batches: what the tests of models, distillation and training are run on."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -150,3 +152,14 @@ def evaluate(model, values: dict[str, np.ndarray]) -> dict[str, float]:
 
 def snapshot(variables) -> list[np.ndarray]:
     return [np.array(variable.numpy()) for variable in variables]
+
+
+@contextlib.contextmanager
+def unoptimised_graphs():
+    """Three updates of a tiny model run sooner than TensorFlow optimises their graph."""
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": before.get("disable_meta_optimizer", False)}
+    )

@@ -1,5 +1,7 @@
 """The devices a stage runs on: always a MirroredStrategy, so that one replica is no special case."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -19,7 +21,7 @@ def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
     if gpus:
         if num_replicas > len(gpus):
             raise InputError(f"--num_replicas={num_replicas}: this machine has {len(gpus)} GPU(s)")
-        return tf.distribute.MirroredStrategy([device.name for device in gpus[: num_replicas or None]])
+        return _mirrored(tuple(device.name for device in gpus[: num_replicas or None]))
     num_replicas = num_replicas or 1
     _split_cpu(num_replicas)
     devices = tf.config.list_logical_devices("CPU")
@@ -27,7 +29,13 @@ def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
         raise InputError(
             f"--num_replicas={num_replicas}: no GPU here, and TensorFlow already started with {len(devices)} CPU device(s)"
         )
-    return tf.distribute.MirroredStrategy([device.name for device in devices[:num_replicas]])
+    return _mirrored(tuple(device.name for device in devices[:num_replicas]))
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """One strategy for one set of devices: two of them number their collectives alike, and TensorFlow aborts both."""
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _split_cpu(num_replicas: int) -> None:

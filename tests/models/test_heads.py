@@ -46,7 +46,9 @@ def gelu(x):
     return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
-@pytest.mark.parametrize("architecture", [tiny.teacher_architecture(), tiny.student_architecture()], ids=lambda a: a.kind)
+@pytest.mark.parametrize(
+    "architecture", [tiny.teacher_architecture(), tiny.student_architecture()], ids=lambda a: a.kind
+)
 def test_masked_lm_logits_are_tied_to_the_token_embedding(architecture):
     model = tiny.masked_lm(architecture)
     weights = {variable.path: variable.numpy().astype("float64") for variable in model.weights}

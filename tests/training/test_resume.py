@@ -1,0 +1,135 @@
+"""A run that is killed and started again ends where an undisturbed run ends."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from chemkd_tf.training.evaluation import Evaluator
+from chemkd_tf.training.loop import Schedule, train
+from chemkd_tf.training.strategy import make_strategy
+from chemkd_tf.workdir import WorkingDirectory
+
+STEPS = 6
+BATCHES = [tiny.batch(seed=seed) for seed in range(STEPS)]
+
+
+class Killed(Exception):
+    """What ends the first half."""
+
+
+def batches_from(first):
+    stacked = {name: np.stack([batch[name] for batch in BATCHES]) for name in BATCHES[0]}
+    return tf.data.Dataset.from_tensor_slices(stacked).skip(first)
+
+
+def run(path, after_evaluation, save_every=1):
+    """Pretrains a fresh teacher with dropout in `path`; returns it and the number of updates."""
+    strategy = make_strategy(1)
+    with strategy.scope():
+        model = tiny.language_model(num_train_steps=STEPS, num_layers=1, dropout=0.3)
+    held_out = tf.data.Dataset.from_tensors(tiny.batch(seed=100))
+    workdir = WorkingDirectory(str(path))
+    evaluator = Evaluator(model, strategy, held_out)
+    schedule = Schedule(STEPS, eval_every_steps=2, save_checkpoints_steps=save_every, log_every_steps=1)
+    steps = train("test", model, strategy, batches_from, 6, schedule, workdir, evaluator, after_evaluation)
+    return model, steps
+
+
+def remember(step, metrics, memory):
+    memory.setdefault("seen", []).append([step, metrics["loss"]])
+    return False
+
+
+def remember_and_die_at_four(step, metrics, memory):
+    remember(step, metrics, memory)
+    if step == 4:
+        raise Killed
+    return False
+
+
+def metrics_lines(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The undisturbed run, and one that died in its fourth update with a checkpoint of the third."""
+    folder = tmp_path_factory.mktemp("runs")
+    with tiny.unoptimised_graphs():
+        whole, whole_steps = run(folder / "whole", remember)
+        with pytest.raises(Killed):
+            run(folder / "killed", remember_and_die_at_four)
+        # What a kill in the middle of a write leaves behind.
+        with open(folder / "killed" / "metrics.jsonl", "a") as file:
+            file.write('{"step": 4, "split": "tra')
+        lines_before = (folder / "killed" / "metrics.jsonl").read_text()
+        resumed, resumed_steps = run(folder / "killed", remember)
+    return folder, whole, resumed, (whole_steps, resumed_steps), lines_before
+
+
+def test_a_resumed_run_has_the_weights_of_an_undisturbed_one(runs):
+    _, whole, resumed, steps, _ = runs
+    assert steps == (STEPS, STEPS)
+    assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) == STEPS
+    for one, other in zip(whole.trainable_variables, resumed.trainable_variables, strict=True):
+        np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=0, atol=1e-6, err_msg=one.path)
+
+
+def test_dropout_and_the_learning_rate_were_at_work(runs):
+    _, whole, *_ = runs
+    fresh = tiny.language_model(num_layers=1, dropout=0.3)
+    batch = tiny.tensors(BATCHES[0])
+    moved = [
+        np.abs(one.numpy() - other.numpy()).max()
+        for one, other in zip(whole.trainable_variables, fresh.trainable_variables, strict=True)
+    ]
+    assert np.median(moved) > 1e-3
+    losses = [fresh.compute_terms(batch, training).losses["masked_lm_loss"][0].numpy() for training in (False, True)]
+    assert np.abs(losses[0] - losses[1]).max() > 1e-3
+
+
+def test_no_point_of_the_curves_is_written_twice(runs):
+    folder, *_, before = runs
+    assert '"step": 4' in before  # was written before the kill, and had to be written again
+    keys = {}
+    for name in ("whole", "killed"):
+        lines = metrics_lines(folder / name)
+        keys[name] = [(line["step"], line["split"]) for line in lines]
+        assert len(set(keys[name])) == len(keys[name])
+    assert keys["killed"] == keys["whole"]
+    assert keys["whole"] == [(1, "train"), (2, "train"), (2, "eval"), (3, "train"), (4, "train"), (4, "eval"),
+                             (5, "train"), (6, "train"), (6, "eval")]  # fmt: skip
+
+
+def test_the_curves_of_both_runs_agree(runs):
+    folder = runs[0]
+    for one, other in zip(metrics_lines(folder / "whole"), metrics_lines(folder / "killed"), strict=True):
+        one.pop("examples_per_second", None), other.pop("examples_per_second", None)
+        assert other == pytest.approx(one, rel=1e-4)
+
+
+def test_a_finished_run_has_nothing_left_to_do(runs):
+    folder, whole, *_ = runs
+    lines = metrics_lines(folder / "whole")
+    again, steps = run(folder / "whole", lambda *_: pytest.fail("evaluated again"))
+    assert steps == STEPS
+    assert metrics_lines(folder / "whole") == lines
+    for one, other in zip(whole.trainable_variables, again.trainable_variables, strict=True):
+        np.testing.assert_array_equal(other.numpy(), one.numpy())
+
+
+def test_a_run_that_an_evaluation_stopped_stays_stopped(tmp_path):
+    seen = []
+
+    def stop_at_two(step, metrics, memory):
+        seen.append(step)
+        return step == 2
+
+    with tiny.unoptimised_graphs():
+        model, steps = run(tmp_path, stop_at_two, save_every=100)
+    assert (steps, seen, int(model.optimizer.iterations)) == (2, [2], 2)
+    again, steps = run(tmp_path, stop_at_two)
+    assert (steps, seen, int(again.optimizer.iterations)) == (2, [2], 2)

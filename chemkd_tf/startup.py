@@ -7,16 +7,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from absl import logging
+
 # C++ log lines that say nothing a user could act on: absl's notice that logging isn't set up yet, CPU features, absent
 # GPU drivers. TF_CPP_MIN_LOG_LEVEL doesn't reach them: they are written before it is read.
 _NOISE = re.compile(
     rb"absl::InitializeLog|oneDNN custom operations|Could not find cuda drivers|cpu_feature_guard|failed call to cuInit"
-    rb"|To enable the following instructions"
+    rb"|To enable the following instructions|oneDNN supports DT_"
 )
 
 
 @contextlib.contextmanager
-def _filtered_stderr() -> Iterator[None]:
+def filtered_stderr() -> Iterator[None]:
     """Collects file descriptor 2 (C++ writes there directly) and replays what isn't noise, also after an exception."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as collected:
@@ -36,10 +38,23 @@ def _filtered_stderr() -> Iterator[None]:
 
 def import_tensorflow_quietly() -> None:
     """Imports tensorflow, tensorflow_text and keras and lists the devices, dropping TensorFlow's start-up notes."""
-    with _filtered_stderr():
+    with filtered_stderr():
         import keras  # noqa: F401
         import tensorflow as tf
         import tensorflow_text  # noqa: F401
 
         tf.config.list_physical_devices()
         tf.get_logger().setLevel("ERROR")
+    # TensorFlow's Python side logs at INFO through absl, once absl's app has started (sharding times and the like).
+    logging.set_verbosity(logging.WARNING)
+
+
+def run_first_operation_quietly() -> None:
+    """Runs the operation at which oneDNN says, once per process, that it leaves integers to Eigen.
+
+    It fixes TensorFlow's devices, so it comes after they are chosen.
+    """
+    import tensorflow as tf
+
+    with filtered_stderr():
+        tf.transpose(tf.ones([1, 2], tf.int64))

@@ -76,7 +76,7 @@ class WorkingDirectory:
             for line in file:
                 try:
                     if json.loads(line)["step"] <= step:
-                        kept.append(line)
+                        kept.append(line.rstrip("\n") + "\n")  # a kill may have cut off the line's end alone
                 except ValueError:
                     pass  # the line that a kill cut in two
         with atomic_write(path) as file:

@@ -103,7 +103,7 @@ def select(values: dict, names: tuple[str, ...] = ENCODER_INPUTS) -> dict:
 
 
 def randomise(model, seed: int = 0):
-    """Sets every weight to a number that depends on the seed alone; no bias stays 0, no gamma 1, which would hide them."""
+    """Sets every weight from the seed alone. No bias stays 0 and no gamma 1: either would hide what it does."""
     rng = np.random.default_rng(seed)
     for variable in model.weights:
         is_gamma = variable.name == "gamma"

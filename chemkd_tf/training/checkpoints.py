@@ -61,7 +61,7 @@ class StepCheckpoints:
             return 0
         try:
             self._checkpoint.restore(newest).assert_consumed()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+        except (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0][:200]
             raise InputError(
                 f"{newest}: can't be restored ({reason}); delete its folder to begin again, or choose another --output_dir"

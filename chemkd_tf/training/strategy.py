@@ -5,6 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
+from chemkd_tf import startup
 from chemkd_tf.errors import InputError
 
 

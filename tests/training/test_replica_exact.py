@@ -44,9 +44,11 @@ def assert_same_training(one, two):
     (before, after, _, history), (before_on_two, after_on_two, _, history_on_two) = one, two
     for path in before:
         np.testing.assert_array_equal(before_on_two[path], before[path])
-        np.testing.assert_allclose(after_on_two[path], after[path], rtol=0, atol=1e-6, err_msg=path)
-    # A bias of the keys moves no attention, so it has no gradient; everything else has to move.
-    assert all(np.abs(after[path] - before[path]).max() > 1e-4 for path in after if not path.endswith("key/bias"))
+        # A bias of the keys changes no attention: its gradient is rounding errors alone, which Adam makes larger.
+        without_gradient = path.endswith("key/bias")
+        tolerance = 1e-4 if without_gradient else 1e-6
+        np.testing.assert_allclose(after_on_two[path], after[path], rtol=0, atol=tolerance, err_msg=path)
+        assert without_gradient or np.abs(after[path] - before[path]).max() > 1e-4, path
     assert {name: values[-1] for name, values in history_on_two.items()} == pytest.approx(
         {name: values[-1] for name, values in history.items()}, rel=1e-4, abs=1e-5
     )

@@ -50,6 +50,10 @@ def remember_and_die_at_four(step, metrics, memory):
     return False
 
 
+def updates_of(model):
+    return int(model.optimizer.iterations.numpy())
+
+
 def metrics_lines(path):
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
@@ -73,7 +77,7 @@ def runs(tmp_path_factory):
 def test_a_resumed_run_has_the_weights_of_an_undisturbed_one(runs):
     _, whole, resumed, steps, _ = runs
     assert steps == (STEPS, STEPS)
-    assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) == STEPS
+    assert updates_of(resumed) == updates_of(whole) == STEPS
     for one, other in zip(whole.trainable_variables, resumed.trainable_variables, strict=True):
         np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=0, atol=1e-6, err_msg=one.path)
 
@@ -107,8 +111,9 @@ def test_no_point_of_the_curves_is_written_twice(runs):
 def test_the_curves_of_both_runs_agree(runs):
     folder = runs[0]
     for one, other in zip(metrics_lines(folder / "whole"), metrics_lines(folder / "killed"), strict=True):
-        one.pop("examples_per_second", None), other.pop("examples_per_second", None)
-        assert other == pytest.approx(one, rel=1e-4)
+        assert other.keys() == one.keys()
+        for name in one.keys() - {"split", "examples_per_second"}:
+            assert other[name] == pytest.approx(one[name], rel=1e-4, abs=1e-9), name
 
 
 def test_a_finished_run_has_nothing_left_to_do(runs):
@@ -130,6 +135,6 @@ def test_a_run_that_an_evaluation_stopped_stays_stopped(tmp_path):
 
     with tiny.unoptimised_graphs():
         model, steps = run(tmp_path, stop_at_two, save_every=100)
-    assert (steps, seen, int(model.optimizer.iterations)) == (2, [2], 2)
+    assert (steps, seen, updates_of(model)) == (2, [2], 2)
     again, steps = run(tmp_path, stop_at_two)
-    assert (steps, seen, int(again.optimizer.iterations)) == (2, [2], 2)
+    assert (steps, seen, updates_of(again)) == (2, [2], 2)

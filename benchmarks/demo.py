@@ -1,0 +1,236 @@
+"""The paper end to end on the embedded corpus: what `make demo` runs.
+
+Every step is one of the project's own commands, printed before it runs, so that each can be repeated by hand. Killed and
+started again, the demo goes on where it stopped. Last comes the table: teacher, distilled student, undistilled student,
+and the better of two bag-of-words baselines, three seeds each, on a test set that chose nothing.
+"""
+
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+from absl import app, flags
+
+from chemkd_tf.atomic import write_json
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output_dir", "runs/demo", "Where everything goes.")
+flags.DEFINE_string("text", "独立负责反应釜的检修，并建立设备台账。无需参与环保监测。", "The sentence classified at the end.")
+
+SEEDS = (1, 2, 3)
+PARALLEL_RUNS = 2  # classifiers trained at once: a small LSTM leaves the second core idle
+
+# The sizes and rates of the demo, chosen on dev to fit ten minutes of two cores. The paper's own are the flags' defaults.
+SAMPLES = "--sample_mode=packed --dupe_factor=3 --masked_lm_prob=0.2 --max_predictions_per_seq=26 --random_seed=1"
+TEACHER = (
+    "--hidden_size=128 --num_attention_heads=2 --intermediate_size=512 --max_position_embeddings=128 "
+    "--train_batch_size=16 --learning_rate=1e-3 --num_train_steps=1200 --num_warmup_steps=100 --eval_every_steps=300 "
+    "--max_eval_steps=10 --save_checkpoints_steps=200 --random_seed=1"
+)
+STUDENT = (
+    "--student_width=128 --train_batch_size=32 --learning_rate=4e-3 --num_train_steps=450 --num_warmup_steps=30 "
+    "--eval_every_steps=150 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
+)
+CLASSIFIER = "--do_train --do_eval --train_batch_size=32 --eval_batch_size=64"
+# Model of the table: what its encoder starts from, and how it is fine-tuned.
+CLASSIFIERS = {
+    "teacher": "--init_checkpoint={directory}/teacher --learning_rate=5e-4 --num_train_epochs=6",
+    "student_distilled": "--init_checkpoint={directory}/student --learning_rate=2e-3 --num_train_epochs=8",
+    "student_undistilled": "--init_checkpoint={directory}/student --random_init --learning_rate=2e-3 --num_train_epochs=8",
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the whole pipeline and prints the table."""
+    if len(arguments) > 1:
+        sys.exit(f"error: unexpected argument {arguments[1]!r}: flags are written --name=value")
+    directory = FLAGS.output_dir
+    os.makedirs(directory, exist_ok=True)
+    started = time.monotonic()
+    prepare_data(directory)
+    run(
+        "2. Teacher: 6-layer BERT, masked language model only",
+        f"run_pretraining.py --input_file={directory}/records/corpus --eval_input_file={directory}/records/heldout "
+        f"--vocab_file={directory}/vocab.txt --output_dir={directory}/teacher {TEACHER}",
+        done=f"{directory}/teacher/model.weights.h5",
+    )
+    run(
+        "3. Student: 3 BiLSTM layers, distilled from the teacher's layers 1, 3, 5",
+        f"run_distill.py --input_file={directory}/records/corpus --eval_input_file={directory}/records/heldout "
+        f"--teacher_dir={directory}/teacher --output_dir={directory}/student {STUDENT}",
+        done=f"{directory}/student/model.weights.h5",
+    )
+    train_classifiers(directory)
+    rows = collect(directory)
+    write_json(f"{directory}/results.json", rows)
+    run(
+        "6. Export the distilled student, and ask it",
+        f"run_classifier.py --do_export --do_predict --output_dir={directory}/student_distilled_1 "
+        f"--export_dir={directory}/export/saved_model --text={shlex.quote(FLAGS.text)}",
+    )
+    print(f"\n{table(rows)}\n\nresults: {directory}/results.json   SavedModel: {directory}/export/saved_model")
+    print(f"{(time.monotonic() - started) / 60:.1f} minutes")
+    ask(directory)
+
+
+def prepare_data(directory: str) -> None:
+    """Corpus, vocabulary, records."""
+    run(
+        "1. Corpus, vocabulary, masked records",
+        f"data_prep/sample_corpus.py --output_dir={directory}/text",
+        done=f"{directory}/text/labelled/test.tsv",
+    )
+    run(
+        "",
+        f"data_prep/build_vocab.py --input_file={directory}/text/corpus.txt --output_file={directory}/vocab.txt",
+        done=f"{directory}/vocab.txt",
+    )
+    for name in ("corpus", "heldout"):
+        run(
+            "",
+            f"data_prep/create_pretraining_data.py --input_file={directory}/text/{name}.txt "
+            f"--vocab_file={directory}/vocab.txt --output_file={directory}/records/{name} {SAMPLES}",
+            done=f"{directory}/records/{name}.manifest.json",
+        )
+
+
+def train_classifiers(directory: str) -> None:
+    """Three seeds of each model; their logs go to files, a line says when each is done."""
+    print(f"\n4. Classifiers: 400 labels, {len(SEEDS)} seeds, {PARALLEL_RUNS} at a time", flush=True)
+    waiting = [
+        (f"{directory}/{model}_{seed}", f"{arguments.format(directory=directory)} --random_seed={seed}")
+        for model, arguments in CLASSIFIERS.items()
+        for seed in SEEDS
+    ]
+    running: list[tuple[str, subprocess.Popen]] = []
+    while waiting or running:
+        while waiting and len(running) < PARALLEL_RUNS:
+            output_dir, arguments = waiting.pop(0)
+            if os.path.exists(f"{output_dir}/test_report.json"):
+                continue
+            command = f"run_classifier.py --data_dir={directory}/text/labelled --output_dir={output_dir} {CLASSIFIER} {arguments}"
+            print(f"$ python {command}", flush=True)
+            with open(f"{output_dir}.log", "w", encoding="utf-8") as log:
+                process = subprocess.Popen([sys.executable, *shlex.split(command)], stdout=log, stderr=log)
+            running.append((output_dir, process))
+        time.sleep(0.2)
+        for output_dir, process in [entry for entry in running if entry[1].poll() is not None]:
+            running.remove((output_dir, process))
+            if process.returncode:
+                for _, other in running:
+                    other.terminate()
+                sys.exit(f"error: {output_dir} failed; its log is {output_dir}.log")
+            dev = read(f"{output_dir}/dev_report.json")
+            left = len(waiting) + len(running)
+            print(f"{output_dir}: dev macro-F1 {dev['macro_f1']:.3f}   ({left} left)", flush=True)
+
+
+def collect(directory: str) -> list[dict[str, Any]]:
+    """One row per model: means over the seeds, and every seed's scores."""
+    rows = []
+    for model in CLASSIFIERS:
+        runs = [f"{directory}/{model}_{seed}" for seed in SEEDS]
+        scores = [
+            {"seed": seed, **{key: read(f"{path}/test_report.json")[key] for key in ("accuracy", "macro_f1")}}
+            for seed, path in zip(SEEDS, runs, strict=True)
+        ]
+        rows.append({"model": model, **mean_of(scores), **cost_of(runs[0], directory), "scores": scores})
+    print("\n5. Bag of words: TF-IDF and logistic regression on the same labels", flush=True)
+    rows.append(bag_of_words(directory))
+    return rows
+
+
+def bag_of_words(directory: str) -> dict[str, Any]:
+    """The better, on dev, of character and word TF-IDF. It draws nothing at random: every seed has the same scores."""
+    from benchmarks.bag_of_words import read_split, score_bag_of_words
+
+    train, dev, test = (read_split(f"{directory}/text/labelled/{split}.tsv") for split in ("train", "dev", "test"))
+    results = score_bag_of_words(train, dev, test)
+    best = results["best"] if isinstance(results["best"], dict) else results[results["best"]]
+    scores = [{"seed": seed, "accuracy": best["accuracy"], "macro_f1": best["macro_f1"]} for seed in SEEDS]
+    keys = ("parameters", "size_bytes", "latency_ms")
+    return {"model": "bag_of_words", **mean_of(scores), **{key: best[key] for key in keys}, "scores": scores}
+
+
+def mean_of(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each score over the seeds."""
+    return {key: statistics.mean(score[key] for score in scores) for key in ("accuracy", "macro_f1")}
+
+
+def cost_of(output_dir: str, directory: str) -> dict[str, float]:
+    """Parameters, bytes of the weights on disk, and median milliseconds from a string to its probabilities."""
+    from chemkd_tf import startup
+
+    startup.import_tensorflow_quietly()
+    from benchmarks.bag_of_words import read_split
+    from chemkd_tf.models.classifier import WEIGHTS_FILE, TextClassifier
+
+    classifier = TextClassifier(output_dir)
+    texts = read_split(f"{directory}/text/labelled/dev.tsv")[0][:60]
+    milliseconds = []
+    for text in texts:
+        started = time.perf_counter()
+        classifier([text])
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    return {
+        "parameters": sum(int(weight.value.shape.num_elements()) for weight in classifier.network.trainable_weights),
+        "size_bytes": os.path.getsize(f"{output_dir}/{WEIGHTS_FILE}"),
+        "latency_ms": statistics.median(milliseconds[10:]),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The results as text, mean and standard deviation over the seeds."""
+    lines = [f"{'model':<22}{'accuracy':>17}{'macro-F1':>17}{'parameters':>13}{'bytes':>13}{'ms':>8}"]
+    for row in rows:
+        cells = []
+        for key in ("accuracy", "macro_f1"):
+            spread = statistics.stdev(score[key] for score in row["scores"])
+            cells.append(f"{row[key]:.3f} ± {spread:.3f}")
+        lines.append(
+            f"{row['model']:<22}{cells[0]:>17}{cells[1]:>17}{row['parameters']:>13,}{row['size_bytes']:>13,}"
+            f"{row['latency_ms']:>8.1f}"
+        )
+    return "\n".join(lines)
+
+
+def ask(directory: str) -> None:
+    """Classifies what the user types, where there is a user."""
+    if not sys.stdin.isatty():
+        return
+    from chemkd_tf.models.classifier import TextClassifier
+
+    classifier = TextClassifier(f"{directory}/student_distilled_1")
+    print("\nType a Chinese job advert (empty line: quit).")
+    while text := input("> ").strip():
+        probabilities = classifier([text])[0]
+        for index in (-probabilities).argsort()[:3]:
+            print(f"  {probabilities[index]:.3f}  {classifier.description.labels[index]}")
+
+
+def run(title: str, command: str, done: str = "") -> None:
+    """Prints and runs one command, unless what it makes last is already there."""
+    if title:
+        print(f"\n{title}", flush=True)
+    print(f"$ python {command}", flush=True)
+    if done and os.path.exists(done):
+        print(f"{done} is there already", flush=True)
+        return
+    result = subprocess.run([sys.executable, *shlex.split(command)], check=False)
+    if result.returncode:
+        sys.exit(f"error: the command above failed with status {result.returncode}")
+
+
+def read(path: str) -> Any:
+    """Reads a JSON file."""
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,7 +1,7 @@
 """Trains, evaluates, runs and exports a text classifier on a teacher or a student (paper sections 3.4 and 4.3).
 
-python run_classifier.py --do_train --do_eval --data_dir=data --init_checkpoint=runs/student --output_dir=runs/classifier
-python run_classifier.py --do_predict --text='负责反应釜的检修' --output_dir=runs/classifier
+python run_classifier.py --do_train --do_eval --data_dir=data --init_checkpoint=runs/student --output_dir=runs/labels
+python run_classifier.py --do_predict --text='负责反应釜的检修' --output_dir=runs/labels
 """
 
 from chemkd_tf import flags, startup

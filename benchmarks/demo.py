@@ -1,8 +1,8 @@
 """The paper end to end on the embedded corpus: what `make demo` runs.
 
-Every step is one of the project's own commands, printed before it runs, so that each can be repeated by hand. Killed and
-started again, the demo goes on where it stopped. Last comes the table: teacher, distilled student, undistilled student,
-and the better of two bag-of-words baselines, three seeds each, on a test set that chose nothing.
+Every step is one of the project's own commands, printed before it runs, so that each can be repeated by hand. Killed
+and started again, the demo goes on where it stopped. Last comes the table: teacher, distilled student, undistilled
+student, and the better of two bag-of-words baselines, three seeds each, on a test set that no model was chosen on.
 """
 
 import json
@@ -20,12 +20,14 @@ from chemkd_tf.atomic import write_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "runs/demo", "Where everything goes.")
-flags.DEFINE_string("text", "独立负责反应釜的检修，并建立设备台账。无需参与环保监测。", "The sentence classified at the end.")
+flags.DEFINE_string(
+    "text", "独立负责反应釜的检修，并建立设备台账。无需参与环保监测。", "The sentence classified at the end."
+)
 
 SEEDS = (1, 2, 3)
 PARALLEL_RUNS = 2  # classifiers trained at once: a small LSTM leaves the second core idle
 
-# The sizes and rates of the demo, chosen on dev to fit ten minutes of two cores. The paper's own are the flags' defaults.
+# Sizes and rates, chosen on dev to fit ten minutes of two cores. The paper's own are the flags' defaults.
 SAMPLES = "--sample_mode=packed --dupe_factor=3 --masked_lm_prob=0.2 --max_predictions_per_seq=26 --random_seed=1"
 TEACHER = (
     "--hidden_size=128 --num_attention_heads=2 --intermediate_size=512 --max_position_embeddings=128 "
@@ -41,7 +43,9 @@ CLASSIFIER = "--do_train --do_eval --train_batch_size=32 --eval_batch_size=64"
 CLASSIFIERS = {
     "teacher": "--init_checkpoint={directory}/teacher --learning_rate=5e-4 --num_train_epochs=6",
     "student_distilled": "--init_checkpoint={directory}/student --learning_rate=2e-3 --num_train_epochs=8",
-    "student_undistilled": "--init_checkpoint={directory}/student --random_init --learning_rate=2e-3 --num_train_epochs=8",
+    "student_undistilled": (
+        "--init_checkpoint={directory}/student --random_init --learning_rate=2e-3 --num_train_epochs=8"
+    ),
 }
 
 
@@ -113,7 +117,10 @@ def train_classifiers(directory: str) -> None:
             output_dir, arguments = waiting.pop(0)
             if os.path.exists(f"{output_dir}/test_report.json"):
                 continue
-            command = f"run_classifier.py --data_dir={directory}/text/labelled --output_dir={output_dir} {CLASSIFIER} {arguments}"
+            command = (
+                f"run_classifier.py --data_dir={directory}/text/labelled --output_dir={output_dir} "
+                f"{CLASSIFIER} {arguments}"
+            )
             print(f"$ python {command}", flush=True)
             with open(f"{output_dir}.log", "w", encoding="utf-8") as log:
                 process = subprocess.Popen([sys.executable, *shlex.split(command)], stdout=log, stderr=log)

@@ -25,7 +25,9 @@ def require(condition: bool, message: str) -> None:
 class VocabularyConfig:
     """`data_prep/build_vocab.py`: a WordPiece vocabulary from the user's own corpus."""
 
-    input_file: str = option("", "Text files or globs, comma-separated: one sentence a line, empty line between articles.")
+    input_file: str = option(
+        "", "Text files or globs, comma-separated: one sentence a line, empty line between articles."
+    )
     output_file: str = option("", "The vocabulary to write, one entry a line, as BERT's vocab.txt.")
     vocab_size: int = option(8000, "Largest number of entries. (The paper keeps Google's Chinese vocabulary: 21,128.)")
     min_frequency: int = option(2, "A character or piece seen less often than this gets no entry.")
@@ -41,7 +43,9 @@ class VocabularyConfig:
 class SplitConfig:
     """`data_prep/split_corpus.py`: holds articles out, so that loss and convergence are judged on unseen text."""
 
-    input_file: str = option("", "Text files or globs, comma-separated: one sentence a line, empty line between articles.")
+    input_file: str = option(
+        "", "Text files or globs, comma-separated: one sentence a line, empty line between articles."
+    )
     output_dir: str = option("", "Folder for train.txt and heldout.txt.")
     every: int = option(50, "One article of this many is held out.")
 
@@ -55,7 +59,9 @@ class SplitConfig:
 class PretrainingDataConfig:
     """`data_prep/create_pretraining_data.py`: text to masked TFRecords (paper section 3.1)."""
 
-    input_file: str = option("", "Text files or globs, comma-separated: one sentence a line, empty line between articles.")
+    input_file: str = option(
+        "", "Text files or globs, comma-separated: one sentence a line, empty line between articles."
+    )
     output_file: str = option("", "Prefix P of what is written: P-00000-of-000NN and P.manifest.json.")
     vocab_file: str = option("", "BERT vocabulary, one entry a line.")
     do_lower_case: bool = option(True, "Lower-case and strip accents; must agree with the vocabulary.")
@@ -66,23 +72,29 @@ class PretrainingDataConfig:
     random_seed: int = option(12345, "The output depends on this and on the corpus alone.")
     dupe_factor: int = option(10, "Passes over the corpus, each with its own masks (paper: 10).")
     sample_mode: str = option(
-        "sentence", "sentence: one sample per sentence and pass (paper). packed: sentences of an article fill a sample.",
+        "sentence", "sentence: one sample per sentence and pass (paper). packed: an article's sentences fill a sample.",
         ("sentence", "packed"),
     )  # fmt: skip
     truncate_mode: str = option(
-        "token_coin", "How a sentence that is too long loses tokens: a fair coin (front or back) for each excess token, "
+        "token_coin", "How too long a sentence loses tokens: a fair coin (front or back) for each excess token, "
         "or one coin for the sample.", ("token_coin", "side_coin"),
     )  # fmt: skip
     num_shards: int = option(0, "Output files; 0 chooses by the size of the corpus.")
     num_workers: int = option(0, "Processes; 0 takes every core. The output does not depend on it.")
-    write_nsp_labels: bool = option(False, "Also write next_sentence_labels = 0, which google-research/bert's reader needs.")
+    write_nsp_labels: bool = option(
+        False, "Also write next_sentence_labels = 0, which google-research/bert's reader needs."
+    )
 
     def __post_init__(self):
         require(bool(self.input_file), "--input_file is empty: name the corpus")
         require(bool(self.output_file), "--output_file is empty: name the prefix of the records to write")
-        require(bool(self.vocab_file), "--vocab_file is empty: name a BERT vocabulary (data_prep/build_vocab.py makes one)")
+        require(
+            bool(self.vocab_file), "--vocab_file is empty: name a BERT vocabulary (data_prep/build_vocab.py makes one)"
+        )
         require(self.max_seq_length >= 3, f"--max_seq_length={self.max_seq_length}: at least 3 ([CLS], a token, [SEP])")
-        require(self.max_predictions_per_seq >= 1, f"--max_predictions_per_seq={self.max_predictions_per_seq}: at least 1")
+        require(
+            self.max_predictions_per_seq >= 1, f"--max_predictions_per_seq={self.max_predictions_per_seq}: at least 1"
+        )
         require(0 < self.masked_lm_prob < 1, f"--masked_lm_prob={self.masked_lm_prob}: between 0 and 1")
         require(self.dupe_factor >= 1, f"--dupe_factor={self.dupe_factor}: at least 1")
         require(self.num_shards >= 0, f"--num_shards={self.num_shards}: 0 (by size) or more")
@@ -101,7 +113,9 @@ class TrainingConfig:
     clip_norm: float = option(1.0, "Largest global norm of the all-reduced gradient; 0 clips nothing.")
     save_checkpoints_steps: int = option(500, "Updates between checkpoints, from which a killed run resumes.")
     log_every_steps: int = option(20, "Updates between lines of metrics.jsonl and points in TensorBoard.")
-    num_replicas: int = option(0, "GPUs (without GPUs: logical CPU devices) to train on; 0 takes every GPU, or one CPU.")
+    num_replicas: int = option(
+        0, "GPUs (without GPUs: logical CPU devices) to train on; 0 takes every GPU, or one CPU."
+    )
     mixed_bfloat16: bool = option(False, "Compute in bfloat16, keep weights in float32.")
 
     def __post_init__(self):
@@ -138,7 +152,9 @@ class PretrainingConfig(TrainingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        require(bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py")
+        require(
+            bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py"
+        )
         require(bool(self.vocab_file), "--vocab_file is empty: name the vocabulary the records were made with")
         require(
             self.hidden_size % self.num_attention_heads == 0,
@@ -159,7 +175,9 @@ class DistillationConfig(TrainingConfig):
     student_embedding: str = option(
         "full", "full: token + segment + position, summed (paper). token: token embedding alone.", ("full", "token")
     )
-    layer_map: tuple[int, ...] = option((1, 3, 5), "Teacher layer f(h) for each student layer h, from 1 (paper: 2h - 1)")
+    layer_map: tuple[int, ...] = option(
+        (1, 3, 5), "Teacher layer f(h) for each student layer h, from 1 (paper: 2h - 1)"
+    )
     embedding_loss_weight: float = option(1.0, "Weight a of L_emb.")
     hidden_loss_weight: float = option(1.0, "Weight b of L_hid.")
     prediction_loss_weight: float = option(1.0, "Weight c of L_pred.")
@@ -177,7 +195,9 @@ class DistillationConfig(TrainingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        require(bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py")
+        require(
+            bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py"
+        )
         require(bool(self.teacher_dir), "--teacher_dir is empty: name the --output_dir of run_pretraining.py")
         require(
             len(self.layer_map) == self.num_student_layers,

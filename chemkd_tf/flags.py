@@ -58,7 +58,9 @@ def parse(config_class: type) -> Any:
             try:
                 value = tuple(int(part) for part in value.split(",") if part.strip())
             except ValueError:
-                raise InputError(f"--{field.name}={value}: expected integers separated by commas, as in 1,3,5") from None
+                raise InputError(
+                    f"--{field.name}={value}: expected integers separated by commas, as in 1,3,5"
+                ) from None
         values[field.name] = value
     return config_class(**values)
 

@@ -1,11 +1,11 @@
 """What a stage leaves behind, and where the next one finds it.
 
-    config.json      the stage's settings, written before the first update
-    run.json         command line, versions, seed
-    metrics.jsonl    one object per line: step, split, metrics
-    tensorboard/     the same as event files
-    checkpoints/     to resume from
-    architecture.json, model.weights.h5, vocab.txt    the result, read by the next stage
+config.json      the stage's settings, written before the first update
+run.json         command line, versions, seed
+metrics.jsonl    one object per line: step, split, metrics
+tensorboard/     the same as event files
+checkpoints/     to resume from
+architecture.json, model.weights.h5, vocab.txt    the result, read by the next stage
 """
 
 import dataclasses

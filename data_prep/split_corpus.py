@@ -41,7 +41,9 @@ def main(config: SplitConfig) -> None:
                 counts[is_held_out] += 1
                 (held_out if is_held_out else train).write("\n".join(article) + "\n\n")
         require(counts[0] > 0, f"--input_file={config.input_file}: no article in it")
-        require(counts[1] > 0, f"--every={config.every}: the corpus has only {counts[0]} articles; give a smaller number")
+        require(
+            counts[1] > 0, f"--every={config.every}: the corpus has only {counts[0]} articles; give a smaller number"
+        )
     print(f"{targets[0]}: {counts[0]:,} articles\n{targets[1]}: {counts[1]:,} articles")
 
 

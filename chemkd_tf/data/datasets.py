@@ -92,7 +92,7 @@ def _parsed(
 
 
 class EncodedTexts(NamedTuple):
-    """A labelled split as arrays: `token_ids` int32 `[N, T]` padded with 0 ([PAD]), `lengths` and `label_ids` int32 `[N]`."""
+    """A labelled split: `token_ids` int32 `[N, T]` padded with 0 ([PAD]), `lengths` and `label_ids` int32 `[N]`."""
 
     token_ids: np.ndarray
     lengths: np.ndarray
@@ -104,8 +104,8 @@ def labelled_batches(
 ) -> tf.data.Dataset:
     """Returns global batches `first_batch` ... `num_batches` - 1, every epoch in another order.
 
-    Batches are cut from the epochs laid end to end, so that every one of them is full. Shapes as in the batch contract, and
-    `label_ids` int32 `[B]`.
+    Batches are cut from the epochs laid end to end, so that every one of them is full. Shapes as in the batch contract,
+    and `label_ids` int32 `[B]`.
     """
     size = len(examples.label_ids)
     epochs = -(-num_batches * batch_size // size)
@@ -119,9 +119,7 @@ def labelled_examples(examples: EncodedTexts, batch_size: int, num_replicas: int
     return _labelled(examples, tf.data.Dataset.range(len(examples.label_ids)), batch_size, num_replicas)
 
 
-def _labelled(
-    examples: EncodedTexts, order: tf.data.Dataset, batch_size: int, num_replicas: int
-) -> tf.data.Dataset:
+def _labelled(examples: EncodedTexts, order: tf.data.Dataset, batch_size: int, num_replicas: int) -> tf.data.Dataset:
     token_ids, lengths, label_ids = (tf.constant(array, tf.int32) for array in examples)
 
     def gather(index):

@@ -54,7 +54,9 @@ def read_labelled(path: str) -> LabelledTexts:
     texts, labels, lines = [], [], []
     for line, record in _READERS[_extension(path)](path):
         if not record.get("label"):
-            raise InputError(f"{path}, line {line}: no label; expected a text and a label ({_EXPECTED[_extension(path)]})")
+            raise InputError(
+                f"{path}, line {line}: no label; expected a text and a label ({_EXPECTED[_extension(path)]})"
+            )
         if not record.get("text", "").strip():
             raise InputError(f"{path}, line {line}: no text before the label; delete the line or give it a text")
         texts.append(record["text"])
@@ -118,8 +120,8 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"{path}, line {number}: not UTF-8 (byte {error.start + 1}: 0x{raw[error.start]:02x}); convert the file, "
-                    "for example with iconv -f GB18030 -t UTF-8"
+                    f"{path}, line {number}: not UTF-8 (byte {error.start + 1}: 0x{raw[error.start]:02x}); "
+                    "convert the file, for example with iconv -f GB18030 -t UTF-8"
                 ) from None
 
 

@@ -39,7 +39,10 @@ class Objective(keras.layers.Layer):
 
     def require_states(self, student: keras.Model, teacher: keras.Model) -> None:
         """Raises InputError unless both models return the states this objective reads."""
-        for role, model, names in (("student", student, self.student_states), ("teacher", teacher, self.teacher_states)):
+        for role, model, names in (
+            ("student", student, self.student_states),
+            ("teacher", teacher, self.teacher_states),
+        ):
             missing = [name for name in names if name not in model.output]
             if missing:
                 raise InputError(

@@ -1,4 +1,4 @@
-"""Methods of distillation: name to a function that makes the weighted objectives. A new method is a line in the table."""
+"""Methods of distillation: name to a function that makes the weighted objectives. A new method is a new line."""
 
 from collections.abc import Callable
 

@@ -67,8 +67,8 @@ def load_pretrained(directory: str, flag: str, random_init: bool = False) -> Pre
     architecture_file = os.path.join(directory, ARCHITECTURE_FILE)
     if not os.path.isfile(architecture_file):
         raise InputError(
-            f"--{flag}={directory}: no {ARCHITECTURE_FILE} there; name the --output_dir of a finished run_pretraining.py "
-            "or run_distill.py"
+            f"--{flag}={directory}: no {ARCHITECTURE_FILE} there; name the --output_dir of a finished "
+            "run_pretraining.py or run_distill.py"
         )
     architecture, do_lower_case = load_architecture(architecture_file)
     encoder = build_encoder(architecture)

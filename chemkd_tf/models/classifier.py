@@ -1,4 +1,4 @@
-"""A trained classifier on disk: classifier.json, classifier.weights.h5, vocab.txt. What evaluates, predicts, exports."""
+"""A trained classifier on disk (classifier.json, classifier.weights.h5, vocab.txt), and what answers with it."""
 
 import dataclasses
 import os

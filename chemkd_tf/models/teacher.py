@@ -64,7 +64,9 @@ def load_preset(folder: str) -> keras_nlp.models.BertBackbone:
     """
     config_file = os.path.join(folder, "config.json")
     if not os.path.isfile(config_file):
-        raise InputError(f"--init_checkpoint={folder}: no config.json there; expected a keras-nlp preset folder of a BERT")
+        raise InputError(
+            f"--init_checkpoint={folder}: no config.json there; expected a keras-nlp preset folder of a BERT"
+        )
     with open(config_file, encoding="utf-8") as file:
         try:
             class_name = json.load(file).get("class_name")

@@ -188,7 +188,9 @@ def _evaluate(config: ClassificationConfig, classifier: TextClassifier, workdir:
         write_json(workdir.file(f"{split}_report.json"), reports[split])
         print(f"\n{split}: {path}", *report_lines(reports[split]), sep="\n", flush=True)
     if not reports:
-        raise InputError(f"--data_dir={config.data_dir}: neither a dev nor a test file (.tsv, .csv or .jsonl) to evaluate on")
+        raise InputError(
+            f"--data_dir={config.data_dir}: neither a dev nor a test file (.tsv, .csv or .jsonl) to evaluate on"
+        )
     return reports
 
 

@@ -106,8 +106,8 @@ def _require_fit(config: DistillationConfig, teacher, manifest, held_out) -> Non
     outside = [layer for layer in config.layer_map if not 1 <= layer <= layers]
     if outside:
         raise InputError(
-            f"--layer_map={','.join(map(str, config.layer_map))}: teacher layer {outside[0]} doesn't exist; the teacher in "
-            f"{config.teacher_dir} has layers 1 to {layers}"
+            f"--layer_map={','.join(map(str, config.layer_map))}: teacher layer {outside[0]} doesn't exist; the one "
+            f"in {config.teacher_dir} has layers 1 to {layers}"
         )
     if teacher.architecture.max_sequence_length < manifest.max_seq_length:
         raise InputError(

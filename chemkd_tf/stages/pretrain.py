@@ -152,7 +152,7 @@ def _teacher(config: PretrainingConfig, vocabulary: Vocabulary, manifest: Manife
     if architecture.max_sequence_length < manifest.max_seq_length:
         raise InputError(
             f"{source}: at most {architecture.max_sequence_length} positions, but the records have "
-            f"{manifest.max_seq_length} tokens: make them again with --max_seq_length={architecture.max_sequence_length}"
+            f"{manifest.max_seq_length} tokens: make them again, --max_seq_length={architecture.max_sequence_length}"
         )
     return architecture, encoder
 

@@ -64,7 +64,8 @@ class StepCheckpoints:
         except (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0][:200]
             raise InputError(
-                f"{newest}: can't be restored ({reason}); delete its folder to begin again, or choose another --output_dir"
+                f"{newest}: can't be restored ({reason}); delete its folder to begin again, or choose "
+                "another --output_dir"
             ) from None
         return int(self.host.values["step"])
 

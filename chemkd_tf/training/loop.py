@@ -44,8 +44,8 @@ def train(
         schedule: how often what.
         workdir: the run's folder.
         evaluator: held-out metrics; None: no evaluation.
-        after_evaluation: called with (step, metrics, memory); `memory` is a JSON object that checkpoints keep. Returning
-            True ends the training.
+        after_evaluation: called with (step, metrics, memory); `memory` is a JSON object that checkpoints keep.
+            Returning True ends the training.
 
     Returns:
         Updates made in all.

@@ -1,4 +1,4 @@
-"""Losses of labels: pure functions to (sum, weight), both `[B]`. Those of distillation stand in `distillation.losses`."""
+"""Losses of labels: pure functions to (sum, weight), both `[B]`. Those of distillation: `distillation.losses`."""
 
 import tensorflow as tf
 

@@ -28,7 +28,7 @@ def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
     devices = tf.config.list_logical_devices("CPU")
     if num_replicas > len(devices):
         raise InputError(
-            f"--num_replicas={num_replicas}: no GPU here, and TensorFlow already started with {len(devices)} CPU device(s)"
+            f"--num_replicas={num_replicas}: no GPU here, and TensorFlow already runs with {len(devices)} CPU device(s)"
         )
     return _mirrored(tuple(device.name for device in devices[:num_replicas]))
 
@@ -36,6 +36,7 @@ def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     """One strategy for one set of devices: two of them number their collectives alike, and TensorFlow aborts both."""
+    startup.run_first_operation_quietly()
     return tf.distribute.MirroredStrategy(list(devices))
 
 

@@ -120,10 +120,13 @@ class TrainingConfig:
 
     def __post_init__(self):
         require(bool(self.output_dir), "--output_dir is empty: name a working directory for this run")
-        for name in ("train_batch_size", "eval_batch_size", "save_checkpoints_steps", "log_every_steps"):
-            require(getattr(self, name) >= 1, f"--{name}={getattr(self, name)}: at least 1")
+        self._require_at_least_one("train_batch_size", "eval_batch_size", "save_checkpoints_steps", "log_every_steps")
         require(self.num_replicas >= 0, f"--num_replicas={self.num_replicas}: 0 (all) or more")
         require(self.clip_norm >= 0, f"--clip_norm={self.clip_norm}: 0 (off) or more")
+
+    def _require_at_least_one(self, *names: str) -> None:
+        for name in names:
+            require(getattr(self, name) >= 1, f"--{name}={getattr(self, name)}: at least 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,13 +137,23 @@ class PretrainingConfig(TrainingConfig):
     eval_input_file: str = option("", "TFRecords of held-out text; empty: no evaluation.")
     vocab_file: str = option("", "The vocabulary that the records were made with.")
     do_lower_case: bool = option(True, "Whether the records were made from lower-cased text.")
-    init_checkpoint: str = option("", "keras-nlp preset folder of a BERT to start from; empty: from scratch.")
+    init_checkpoint: str = option(
+        "",
+        "What to start from: a keras-nlp preset folder of a BERT, or an earlier run's --output_dir; empty: nothing.",
+    )
     bert_config_file: str = option("", "Google's bert_config.json; takes the place of the shape flags below.")
     num_layers: int = option(6, "Transformer layers kept, counted from the bottom (paper: 6 of 12).")
     hidden_size: int = option(768, "Teacher's width d.")
     num_attention_heads: int = option(12, "Attention heads.")
     intermediate_size: int = option(3072, "Width of the feed-forward layer.")
     hidden_dropout_prob: float = option(0.1, "Dropout of embeddings, attention and feed-forward.")
+    initializer_range: float = option(
+        0.02, "Standard deviation of fresh weights; a narrow teacher learns sooner with more."
+    )
+    position_initializer: str = option(
+        "normal", "Fresh position embeddings: normal (BERT's), or sinusoidal, with which attention to neighbours is "
+        "learnt sooner; they are trained either way.", ("normal", "sinusoidal"),
+    )  # fmt: skip
     max_position_embeddings: int = option(512, "Longest sequence the teacher can take; at least that of the records.")
     learning_rate: float = option(1e-4, "Peak of the linear warm-up, then linear decay to 0.")
     num_train_steps: int = option(100000, "Updates.")
@@ -156,6 +169,7 @@ class PretrainingConfig(TrainingConfig):
             bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py"
         )
         require(bool(self.vocab_file), "--vocab_file is empty: name the vocabulary the records were made with")
+        self._require_at_least_one("num_layers", "num_train_steps", "eval_every_steps")
         require(
             self.hidden_size % self.num_attention_heads == 0,
             f"--hidden_size={self.hidden_size} is not a multiple of --num_attention_heads={self.num_attention_heads}",
@@ -204,6 +218,11 @@ class DistillationConfig(TrainingConfig):
             f"--layer_map={','.join(map(str, self.layer_map))} names {len(self.layer_map)} teacher layers, the student "
             f"has --num_student_layers={self.num_student_layers}: name one teacher layer for each student layer",
         )
+        self._require_at_least_one("num_student_layers", "num_train_steps", "eval_every_steps", "patience")
+        weights = ("embedding_loss_weight", "hidden_loss_weight", "prediction_loss_weight")
+        for name in weights:
+            require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (off) or more")
+        require(any(getattr(self, name) for name in weights), f"--{' --'.join(weights)}: at least one above 0")
         require(self.temperature > 0, f"--temperature={self.temperature}: above 0")
         require(
             self.units_per_direction > 0 or self.student_width % 2 == 0,

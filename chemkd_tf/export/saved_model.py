@@ -1,6 +1,6 @@
 """A SavedModel that takes raw strings: tokenisation, encoder and classification in one graph.
 
-It loads wherever tensorflow and tensorflow_text are installed; neither Keras nor chemkd_tf is needed:
+It loads wherever tensorflow and tensorflow_text are installed; neither keras-nlp nor chemkd_tf is needed:
 
     import tensorflow as tf, tensorflow_text
     classify = tf.saved_model.load(path).signatures["serving_default"]
@@ -13,6 +13,7 @@ import shutil
 import tensorflow as tf
 
 from chemkd_tf.atomic import atomic_write
+from chemkd_tf.errors import InputError
 from chemkd_tf.models.classifier import TextClassifier
 
 
@@ -32,7 +33,11 @@ def export_saved_model(classifier: TextClassifier, export_dir: str) -> str:
 
     Returns:
         `export_dir`.
+
+    Raises:
+        InputError: something else than a SavedModel is there.
     """
+    _refuse_to_replace(export_dir)
     partial = export_dir.rstrip("/") + ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     labels_file = os.path.join(partial, "labels.txt")
@@ -51,6 +56,14 @@ def export_saved_model(classifier: TextClassifier, export_dir: str) -> str:
     shutil.rmtree(export_dir, ignore_errors=True)
     os.replace(partial, export_dir)
     return export_dir
+
+
+def _refuse_to_replace(export_dir: str) -> None:
+    """Only a SavedModel or an empty folder may be replaced: what is there is deleted."""
+    if not os.path.lexists(export_dir) or os.path.isfile(os.path.join(export_dir, "saved_model.pb")):
+        return
+    if not os.path.isdir(export_dir) or os.listdir(export_dir):
+        raise InputError(f"--export_dir={export_dir}: something else than a SavedModel is there; name a new folder")
 
 
 class _ServedClassifier(tf.Module):

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import warnings
 from typing import NamedTuple
 
+import h5py
 import keras
 
 from chemkd_tf.errors import InputError
@@ -94,6 +96,21 @@ def load_weights(model: keras.Model, path: str) -> None:
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file; the run that should have written it did not finish")
     try:
-        model.load_weights(path)
+        stored = _count_arrays(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras says which containers it skips, then raises
+            model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: can't be loaded ({str(error).splitlines()[0][:200]})") from None
+    if stored != len(model.weights):  # Keras passes over what the model has no place for
+        raise InputError(
+            f"{path}: holds {stored} arrays, the model has {len(model.weights)}: it belongs to another model"
+        )
+
+
+def _count_arrays(path: str) -> int:
+    """Arrays in a Keras weights file."""
+    names = []
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return len(names)

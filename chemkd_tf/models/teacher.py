@@ -1,19 +1,51 @@
 """The teacher: a keras-nlp BERT, its states named, cut to its lower layers (paper section 3.2)."""
 
 import json
+import math
 import os
 
 import keras
 import keras_nlp
+import numpy as np
 
 from chemkd_tf.errors import InputError
 from chemkd_tf.models import states
 from chemkd_tf.models.architecture import TeacherArchitecture
 
+# The standard deviation that keras-nlp draws BERT's kernels and embeddings with (google-research/bert's default).
+_INITIALIZER_RANGE = 0.02
 
-def build_teacher(architecture: TeacherArchitecture) -> keras.Model:
-    """Returns an encoder with fresh weights: dict of ids in, dict of states out (see `states`)."""
-    return name_states(build_backbone(architecture))
+
+def build_teacher(
+    architecture: TeacherArchitecture,
+    initializer_range: float = _INITIALIZER_RANGE,
+    position_initializer: str = "normal",
+) -> keras.Model:
+    """Returns an encoder with fresh weights: dict of ids in, dict of states out (see `states`).
+
+    Args:
+        architecture: its shape.
+        initializer_range: standard deviation of the truncated normal distribution of kernels and embeddings. With
+            BERT's 0.02 a narrow teacher begins with attention that is all but uniform and stays at the unigram
+            entropy for long; 0.02 · sqrt(768 / width) gives it the scale that BERT-base begins with.
+        position_initializer: "normal", or "sinusoidal": Vaswani et al. 2017, section 3.5, scaled to the same standard
+            deviation. A head can then attend to a neighbour by one linear map for all positions, where normal ones
+            have it learn each position for itself.
+    """
+    backbone = build_backbone(architecture)
+    for variable in backbone.trainable_variables:
+        if variable.name not in ("bias", "gamma", "beta"):
+            variable.assign(variable * (initializer_range / _INITIALIZER_RANGE))
+    if position_initializer == "sinusoidal":
+        positions = backbone.position_embedding.position_embeddings
+        positions.assign(_sinusoids(*positions.shape) * (initializer_range * math.sqrt(2.0)))
+    return name_states(backbone)
+
+
+def _sinusoids(num_positions: int, width: int) -> np.ndarray:
+    """Sines in the even columns, cosines in the odd ones, of wavelengths from 2 pi to 20,000 pi; float32."""
+    angles = np.arange(num_positions)[:, None] / 10_000 ** (2 * (np.arange(width) // 2) / width)
+    return np.where(np.arange(width) % 2 == 0, np.sin(angles), np.cos(angles)).astype(np.float32)
 
 
 def build_backbone(architecture: TeacherArchitecture) -> keras_nlp.models.BertBackbone:
@@ -69,12 +101,16 @@ def load_preset(folder: str) -> keras_nlp.models.BertBackbone:
         )
     with open(config_file, encoding="utf-8") as file:
         try:
-            class_name = json.load(file).get("class_name")
-        except ValueError:
-            raise InputError(f"{config_file}: not JSON; expected a keras-nlp preset's config.json") from None
+            class_name = json.load(file)["class_name"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{config_file}: not a keras-nlp preset's config.json") from None
     if class_name != "BertBackbone":
         raise InputError(f"{config_file}: holds a {class_name}, not a BertBackbone; only BERT presets can be loaded")
-    return keras_nlp.models.BertBackbone.from_preset(folder)
+    try:
+        return keras_nlp.models.BertBackbone.from_preset(folder)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(f"--init_checkpoint={folder}: the preset can't be loaded ({reason})") from None
 
 
 def keep_first_layers(backbone: keras_nlp.models.BertBackbone, num_layers: int) -> keras_nlp.models.BertBackbone:

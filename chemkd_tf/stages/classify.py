@@ -132,7 +132,8 @@ def _train(config: ClassificationConfig, workdir: WorkingDirectory) -> None:
         for split, texts in splits.items()
     }
     replicas = strategy.num_replicas_in_sync
-    dev = datasets.labelled_examples(examples["dev"], config.eval_batch_size, replicas)
+    # One device evaluates: with more, filled rows would stand between the batches, not only behind the last.
+    dev = datasets.labelled_examples(examples["dev"], config.eval_batch_size, num_replicas=1)
     predict = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
 
     def evaluate() -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Stage 1: the BERT teacher, trained as a masked language model only (paper section 3.2, loss L_t)."""
 
 import json
+import os
 
 import tensorflow as tf
 
@@ -10,7 +11,7 @@ from chemkd_tf.data.manifest import Manifest, read_manifest
 from chemkd_tf.errors import InputError
 from chemkd_tf.models import states
 from chemkd_tf.models.architecture import TeacherArchitecture
-from chemkd_tf.models.checkpoints import save_pretrained
+from chemkd_tf.models.checkpoints import ARCHITECTURE_FILE, load_pretrained, save_pretrained
 from chemkd_tf.models.heads import masked_lm_model
 from chemkd_tf.models.teacher import architecture_of, build_teacher, keep_first_layers, load_preset, name_states
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
@@ -69,8 +70,7 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
     strategy = make_strategy(config.num_replicas)
     set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
     with strategy.scope():
-        architecture, encoder = _teacher(config, vocabulary, manifest)
-        masked_lm = masked_lm_model(encoder)
+        architecture, masked_lm = _teacher(config, vocabulary, manifest)
         model = MaskedLanguageModel(masked_lm, config.random_seed)
         model.compile_for(config, config.num_train_steps, config.num_warmup_steps)
 
@@ -135,14 +135,24 @@ def require_vocabulary(manifest: Manifest, vocabulary: Vocabulary, flag: str, vo
 
 
 def _teacher(config: PretrainingConfig, vocabulary: Vocabulary, manifest: Manifest):
-    """Architecture and encoder: a preset cut to its first layers, or fresh weights of the shape asked for."""
-    if config.init_checkpoint:
+    """Architecture and masked-LM model: an earlier run's, a preset cut to its first layers, or fresh weights."""
+    if os.path.isfile(os.path.join(config.init_checkpoint, ARCHITECTURE_FILE)):
+        earlier = load_pretrained(config.init_checkpoint, "init_checkpoint")
+        architecture, masked_lm = earlier.architecture, earlier.masked_lm
+        if architecture.kind != "teacher" or architecture.num_layers != config.num_layers:
+            raise InputError(
+                f"--init_checkpoint={config.init_checkpoint}: holds a {architecture.kind} of {architecture.num_layers} "
+                f"layers; expected a teacher of --num_layers={config.num_layers}"
+            )
+        source = f"--init_checkpoint={config.init_checkpoint}"
+    elif config.init_checkpoint:
         backbone = keep_first_layers(load_preset(config.init_checkpoint), config.num_layers)
-        architecture, encoder = architecture_of(backbone), name_states(backbone)
+        architecture, masked_lm = architecture_of(backbone), masked_lm_model(name_states(backbone))
         source = f"--init_checkpoint={config.init_checkpoint}"
     else:
         architecture = _requested_shape(config, vocabulary)
-        encoder = build_teacher(architecture)
+        encoder = build_teacher(architecture, config.initializer_range, config.position_initializer)
+        masked_lm = masked_lm_model(encoder)
         source = f"--bert_config_file={config.bert_config_file}" if config.bert_config_file else "the shape flags"
     if architecture.vocabulary_size != vocabulary.size:
         raise InputError(
@@ -154,7 +164,7 @@ def _teacher(config: PretrainingConfig, vocabulary: Vocabulary, manifest: Manife
             f"{source}: at most {architecture.max_sequence_length} positions, but the records have "
             f"{manifest.max_seq_length} tokens: make them again, --max_seq_length={architecture.max_sequence_length}"
         )
-    return architecture, encoder
+    return architecture, masked_lm
 
 
 def _requested_shape(config: PretrainingConfig, vocabulary: Vocabulary) -> TeacherArchitecture:

@@ -68,7 +68,7 @@ class MetricsLog(StepCallback):
         now = time.perf_counter()
         steps, seconds = self.step - self._last[0], now - self._last[1]
         self._last = (self.step, now)
-        metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
+        metrics["learning_rate"] = float(self.model.schedule(self.step - 1))
         metrics["examples_per_second"] = steps * self._batch_size / max(seconds, 1e-9)
         self.write("train", metrics)
         self._progress.update(self.step, loss=metrics["loss"])

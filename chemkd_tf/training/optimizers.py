@@ -50,15 +50,13 @@ class ReplicaExactAdamW(keras.optimizers.AdamW):
         return [(gradient, variable) for gradient, (_, variable) in zip(gradients, reduced, strict=True)]
 
 
-def make_optimizer(
-    learning_rate: float, num_train_steps: int, num_warmup_steps: int, weight_decay: float, clip_norm: float
-) -> keras.optimizers.Optimizer:
+def make_optimizer(schedule: LinearWarmupDecay, weight_decay: float, clip_norm: float) -> keras.optimizers.Optimizer:
     """Returns AdamW with BERT's constants: beta 0.9 and 0.999, epsilon 1e-6, no decay on biases and LayerNorm.
 
     Adam's bias correction is kept; google-research/bert left it out (docs/deviations.md).
     """
     optimizer = ReplicaExactAdamW(
-        LinearWarmupDecay(learning_rate, num_train_steps, num_warmup_steps),
+        schedule,
         weight_decay=weight_decay,
         beta_1=0.9,
         beta_2=0.999,
@@ -66,6 +64,6 @@ def make_optimizer(
         clip_norm_after_reduction=clip_norm,
         name="adamw",
     )
-    # Keras matches these against a variable's path: LayerNormalization names its weights gamma and beta.
+    # Keras searches a variable's name for these; LayerNormalization names its weights gamma and beta.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from chemkd_tf.training.optimizers import make_optimizer
+from chemkd_tf.training.optimizers import LinearWarmupDecay, make_optimizer
 
 
 class Terms(NamedTuple):
@@ -57,9 +57,8 @@ class ReplicaExactModel(keras.Model):
 
     def compile_for(self, config, num_train_steps: int, num_warmup_steps: int) -> None:
         """Compiles with the optimizer of `config` (a `TrainingConfig` with `learning_rate`) and makes its variables."""
-        optimizer = make_optimizer(
-            config.learning_rate, num_train_steps, num_warmup_steps, config.weight_decay, config.clip_norm
-        )
+        self.schedule = LinearWarmupDecay(config.learning_rate, num_train_steps, num_warmup_steps)
+        optimizer = make_optimizer(self.schedule, config.weight_decay, config.clip_norm)
         optimizer.build(self.trainable_variables)
         self.compile(optimizer=optimizer)
         self._dropout_generators = _seed_generators(self)
@@ -83,11 +82,12 @@ class ReplicaExactModel(keras.Model):
             total_weights = _all_reduce(weights)
             share = self.objective(sums, total_weights)
         variables = self.trainable_variables
-        gradients = [
-            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+        # What no loss reaches (a projection whose objective weighs 0) is left alone: no update, no decay.
+        self.optimizer.apply_gradients(
+            (tf.convert_to_tensor(gradient), variable)
             for gradient, variable in zip(tape.gradient(share, variables), variables, strict=True)
-        ]
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            if gradient is not None
+        )
         totals = Totals(_all_reduce(sums), total_weights, _all_reduce(terms.statistics))
         return self.metrics_of(totals)
 
@@ -117,7 +117,7 @@ class ReplicaExactModel(keras.Model):
 
 
 def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
-    """Every seed generator of the trainable layers of `model`, in the order of the layers."""
+    """Every seed generator of `model`, in the order of its layers."""
     generators = []
     for layer in model._flatten_layers():
         for generator in getattr(layer, "_seed_generators", []):

@@ -32,8 +32,8 @@ def run(tmp_path_factory):
     with tiny.unoptimised_graphs():
         train(
             "test", model, strategy, lambda first: tf.data.Dataset.from_tensors(tiny.batch()).repeat(), 6,
-            Schedule(7, eval_every_steps=3, save_checkpoints_steps=100, log_every_steps=2), WorkingDirectory(str(folder)),
-            evaluator,
+            Schedule(7, eval_every_steps=3, save_checkpoints_steps=100, log_every_steps=2),
+            WorkingDirectory(str(folder)), evaluator,
         )  # fmt: skip
     return folder, model, evaluator
 

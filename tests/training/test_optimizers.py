@@ -83,7 +83,7 @@ DECAYED = {"embeddings", "kernel", "recurrent_kernel"}
 @pytest.mark.parametrize("clip_norm", [0.0, 0.5, 1e6])
 def test_updates_are_adamw_with_decay_on_kernels_and_embeddings_alone(layers, clip_norm):
     assert {variable.name for variable in layers} == DECAYED | {"bias", "gamma", "beta"}
-    optimizer = make_optimizer(0.1, num_train_steps=10, num_warmup_steps=2, weight_decay=0.3, clip_norm=clip_norm)
+    optimizer = make_optimizer(LinearWarmupDecay(0.1, 10, 2), weight_decay=0.3, clip_norm=clip_norm)
     optimizer.build(layers)
     decayed = [variable.name in DECAYED for variable in layers]
     plain = PlainAdamW([variable.numpy() for variable in layers], decayed, 0.3)
@@ -100,7 +100,7 @@ def test_updates_are_adamw_with_decay_on_kernels_and_embeddings_alone(layers, cl
 
 
 def test_a_gradient_of_zero_moves_a_kernel_by_the_decay_and_a_bias_not_at_all(layers):
-    optimizer = make_optimizer(0.1, num_train_steps=10, num_warmup_steps=0, weight_decay=0.3, clip_norm=1.0)
+    optimizer = make_optimizer(LinearWarmupDecay(0.1, 10, 0), weight_decay=0.3, clip_norm=1.0)
     optimizer.build(layers)
     before = [variable.numpy() for variable in layers]
     optimizer.apply_gradients((np.zeros(variable.shape, "float32"), variable) for variable in layers)

@@ -96,6 +96,12 @@ def test_a_value_outside_the_choices_is_refused(parse):
         (DistillationConfig, ("--num_student_layers=4",), "--layer_map=1,3,5 names 3 teacher layers, the student has "
          "--num_student_layers=4: name one teacher layer for each student layer"),
         (DistillationConfig, ("--temperature=0",), "--temperature=0.0: above 0"),
+        (DistillationConfig, ("--patience=0",), "--patience=0: at least 1"),
+        (DistillationConfig, ("--hidden_loss_weight=-1",), "--hidden_loss_weight=-1.0: 0 (off) or more"),
+        (DistillationConfig,
+         ("--embedding_loss_weight=0", "--hidden_loss_weight=0", "--prediction_loss_weight=0"),
+         "--embedding_loss_weight --hidden_loss_weight --prediction_loss_weight: at least one above 0"),
+        (PretrainingConfig, ("--eval_every_steps=0",), "--eval_every_steps=0: at least 1"),
         (DistillationConfig, ("--student_width=201",),
          "--student_width=201 can't be halved: even, or give --units_per_direction"),
         (DistillationConfig, ("--stop_when_converged",),

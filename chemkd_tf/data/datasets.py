@@ -66,12 +66,19 @@ def fill_batch(batch: dict[str, tf.Tensor], size: int) -> dict[str, tf.Tensor]:
 
 
 def trim_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Cuts the columns that are padding in every row; results don't change, short sentences cost less."""
+    """Cuts the columns that are padding in every row, of tokens and of masked positions alike.
+
+    Results don't change; short sentences cost less. Masked positions matter as much as tokens: each costs a product
+    with the whole vocabulary.
+    """
     longest = tf.reduce_max(tf.reduce_sum(batch["padding_mask"], axis=1))
-    return {
-        name: value[:, :longest] if name in ("token_ids", "segment_ids", "padding_mask") else value
-        for name, value in batch.items()
-    }
+    widths = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), longest)
+    if "mask_weights" in batch:
+        masked = tf.reduce_sum(tf.cast(batch["mask_weights"] > 0, tf.int32), axis=1)
+        # At least one column: a model without any masked position would have nothing to multiply.
+        most = tf.maximum(tf.reduce_max(masked), 1)
+        widths.update(dict.fromkeys(("mask_positions", "mask_ids", "mask_weights"), most))
+    return {name: value[:, : widths[name]] if name in widths else value for name, value in batch.items()}
 
 
 def round_up(size: int, multiple: int) -> int:

@@ -135,3 +135,11 @@ def test_an_architecture_file_of_another_version_is_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InputError, match="architecture.json: not an architecture this version can read"):
         load_architecture(str(path))
+
+
+def test_a_file_that_holds_more_than_the_model_is_refused(tmp_path):
+    path = str(tmp_path / "full.weights.h5")
+    save_weights(tiny.masked_lm(tiny.student_architecture()), path)
+    smaller = tiny.masked_lm(tiny.student_architecture(embedding="token"))
+    with pytest.raises(InputError, match=r"full.weights.h5: .*belongs to another model"):
+        load_weights(smaller, path)

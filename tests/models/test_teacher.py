@@ -1,6 +1,7 @@
 """The teacher: golden size, the layers of a checkpoint kept bit for bit, padding without effect."""
 
 import json
+import math
 
 import keras_nlp
 import numpy as np
@@ -118,3 +119,29 @@ def test_more_padding_changes_no_state_at_a_real_token(teacher):
     real = batch["padding_mask"] == 1
     for name in before:
         np.testing.assert_allclose(after[name].numpy()[:, : tiny.TOKENS][real], before[name].numpy()[real], atol=1e-5)
+
+
+@pytest.mark.parametrize("initializer_range", [0.02, 0.05])
+def test_fresh_kernels_and_embeddings_have_the_standard_deviation_asked_for(initializer_range):
+    architecture = tiny.teacher_architecture(num_layers=2, hidden_dim=64, num_heads=2, intermediate_dim=128)
+    teacher = build_teacher(architecture, initializer_range)
+    drawn = [v.numpy() for v in teacher.trainable_variables if v.name not in ("bias", "gamma", "beta")]
+    spread = np.concatenate([array.ravel() for array in drawn]).std()
+    # Keras's truncated normal is cut at two standard deviations, which leaves 0.88 of the spread.
+    np.testing.assert_allclose(spread, 0.88 * initializer_range, rtol=0.03)
+    for variable in teacher.trainable_variables:
+        if variable.name in ("bias", "beta"):
+            assert not variable.numpy().any()
+        if variable.name == "gamma":
+            assert (variable.numpy() == 1).all()
+
+
+def test_sinusoidal_positions_are_those_of_vaswani_et_al():
+    architecture = tiny.teacher_architecture(num_layers=1, hidden_dim=8, num_heads=2, max_sequence_length=16)
+    teacher = build_teacher(architecture, 0.05, "sinusoidal")
+    positions = teacher.get_layer("position_embedding").position_embeddings.numpy()
+    for position in (0, 1, 7, 15):
+        for pair in range(4):
+            angle = position / 10_000 ** (2 * pair / 8)
+            expected = [0.05 * math.sqrt(2) * math.sin(angle), 0.05 * math.sqrt(2) * math.cos(angle)]
+            np.testing.assert_allclose(positions[position, 2 * pair : 2 * pair + 2], expected, atol=1e-6)

@@ -14,7 +14,7 @@ from chemkd_tf.data import datasets, labelled
 from chemkd_tf.errors import InputError
 from chemkd_tf.export.saved_model import export_saved_model
 from chemkd_tf.models import states
-from chemkd_tf.models.checkpoints import load_pretrained, load_weights, save_weights
+from chemkd_tf.models.checkpoints import Pretrained, load_pretrained, load_weights, save_weights
 from chemkd_tf.models.classifier import WEIGHTS_FILE, ClassifierDescription, TextClassifier
 from chemkd_tf.progress import Progress
 from chemkd_tf.text.tokenization import BertTokenizer
@@ -70,6 +70,8 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     workdir = WorkingDirectory(config.output_dir)
     if config.do_train:
         _train(config, workdir)
+    # What evaluates, predicts and is exported computes in float32, whatever it was trained in.
+    keras.mixed_precision.set_global_policy("float32")
     classifier = TextClassifier(workdir.path)
     reports = _evaluate(config, classifier, workdir) if config.do_eval else {}
     if config.do_predict:
@@ -98,28 +100,19 @@ def _train(config: ClassificationConfig, workdir: WorkingDirectory) -> None:
         raise InputError(f"{splits['train'].path}: only one label ({labels[0]}); a classifier needs two or more")
     label_ids = {split: labelled.label_ids(texts, labels) for split, texts in splits.items()}
 
+    steps_per_epoch = math.ceil(len(label_ids["train"]) / config.train_batch_size)
+    num_train_steps = math.ceil(config.num_train_epochs * len(label_ids["train"]) / config.train_batch_size)
     strategy = make_strategy(config.num_replicas)
     set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
     with strategy.scope():
-        pretrained = load_pretrained(config.init_checkpoint, "init_checkpoint", config.random_init)
-        architecture = pretrained.architecture
-        if config.max_seq_length > architecture.max_sequence_length:
-            raise InputError(
-                f"--max_seq_length={config.max_seq_length}: the encoder in {config.init_checkpoint} takes at most "
-                f"{architecture.max_sequence_length} tokens"
-            )
+        pretrained = _load_encoder(config)
+        learning_rate = config.learning_rate or _DEFAULT_LEARNING_RATE[pretrained.architecture.kind]
+        config = dataclasses.replace(config, learning_rate=learning_rate)
         description = ClassifierDescription(
-            architecture, tuple(labels), config.pooling, config.max_seq_length, pretrained.do_lower_case
+            pretrained.architecture, tuple(labels), config.pooling, config.max_seq_length, pretrained.do_lower_case
         )
-        if config.freeze_encoder:
-            pretrained.encoder.trainable = False
         network = description.build(pretrained.encoder, config.classifier_dropout)
         model = Classification(network, config.random_seed)
-        steps_per_epoch = math.ceil(len(labels_of := label_ids["train"]) / config.train_batch_size)
-        num_train_steps = math.ceil(config.num_train_epochs * len(labels_of) / config.train_batch_size)
-        config = dataclasses.replace(
-            config, learning_rate=config.learning_rate or _DEFAULT_LEARNING_RATE[architecture.kind]
-        )
         model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
 
     workdir.begin("classify", config)
@@ -160,6 +153,20 @@ def _train(config: ClassificationConfig, workdir: WorkingDirectory) -> None:
         keep_best,
     )
     load_weights(network, workdir.file(WEIGHTS_FILE))
+
+
+def _load_encoder(config: ClassificationConfig) -> Pretrained:
+    """The encoder of --init_checkpoint, frozen if asked for."""
+    pretrained = load_pretrained(config.init_checkpoint, "init_checkpoint", config.random_init)
+    longest = pretrained.architecture.max_sequence_length
+    if config.max_seq_length > longest:
+        raise InputError(
+            f"--max_seq_length={config.max_seq_length}: the encoder in {config.init_checkpoint} takes at most "
+            f"{longest} tokens"
+        )
+    if config.freeze_encoder:
+        pretrained.encoder.trainable = False
+    return pretrained
 
 
 def _summary(logits: np.ndarray, label_ids: np.ndarray, labels: list[str]) -> dict[str, float]:

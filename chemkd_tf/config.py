@@ -151,8 +151,9 @@ class PretrainingConfig(TrainingConfig):
         0.02, "Standard deviation of fresh weights; a narrow teacher learns sooner with more."
     )
     position_initializer: str = option(
-        "normal", "Fresh position embeddings: normal (BERT's), or sinusoidal, with which attention to neighbours is "
-        "learnt sooner; they are trained either way.", ("normal", "sinusoidal"),
+        "normal", "Fresh position embeddings: normal (BERT's); sinusoidal, with which attention to neighbours is "
+        "learnt sooner; fixed_sinusoidal, which are not trained and reach beyond the lengths seen in training.",
+        ("normal", "sinusoidal", "fixed_sinusoidal"),
     )  # fmt: skip
     max_position_embeddings: int = option(512, "Longest sequence the teacher can take; at least that of the records.")
     learning_rate: float = option(1e-4, "Peak of the linear warm-up, then linear decay to 0.")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from chemkd_tf.errors import InputError
 
+_LONGEST_FIELD = 2**30  # characters; the csv module's own limit is 131,072
 EXTENSIONS = (".tsv", ".csv", ".jsonl")
 
 
@@ -53,14 +54,19 @@ def read_labelled(path: str) -> LabelledTexts:
     """
     texts, labels, lines = [], [], []
     for line, record in _READERS[_extension(path)](path):
-        if not record.get("label"):
+        label = record.get("label", "").strip()
+        if not label:
             raise InputError(
                 f"{path}, line {line}: no label; expected a text and a label ({_EXPECTED[_extension(path)]})"
             )
         if not record.get("text", "").strip():
             raise InputError(f"{path}, line {line}: no text before the label; delete the line or give it a text")
+        if any(separator in label for separator in "\t\r\n"):
+            raise InputError(
+                f"{path}, line {line}: label {label!r} holds a tab or a line break; labels are one line each"
+            )
         texts.append(record["text"])
-        labels.append(record["label"])
+        labels.append(label)
         lines.append(line)
     if not texts:
         raise InputError(f"{path}: no labelled text in it")
@@ -131,16 +137,20 @@ def _read_tsv(path: str) -> Iterator[tuple[int, dict]]:
             continue
         # The label is what follows the last tab: texts may hold tabs, labels may not.
         text, tab, label = line.rpartition("\t")
-        yield number, {"text": text, "label": label.strip()} if tab else {"text": line}
+        yield number, {"text": text, "label": label} if tab else {"text": line}
 
 
 def _read_csv(path: str) -> Iterator[tuple[int, dict]]:
     # csv reads quoted line breaks as part of a field, so its own line numbers are used.
+    csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.DictReader(line + "\n" for _, line in _lines(path))
     if reader.fieldnames is not None and "text" not in reader.fieldnames:
         raise InputError(f"{path}, line 1: the header has no column 'text' (found {', '.join(reader.fieldnames)})")
-    for record in reader:
-        yield reader.line_num, {key: value for key, value in record.items() if isinstance(value, str)}
+    try:
+        for record in reader:
+            yield reader.line_num, {key: value for key, value in record.items() if isinstance(value, str)}
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: not CSV ({error}); check its quotation marks") from None
 
 
 def _read_jsonl(path: str) -> Iterator[tuple[int, dict]]:
@@ -149,6 +159,7 @@ def _read_jsonl(path: str) -> Iterator[tuple[int, dict]]:
             continue
         try:
             record = json.loads(line)
+            json.dumps(record, ensure_ascii=False).encode("utf-8")  # fails on half a surrogate pair (\\ud800 alone)
         except ValueError as error:
             raise InputError(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(record, dict):

@@ -23,6 +23,7 @@ from chemkd_tf.data.manifest import Manifest, manifest_path, read_manifest, shar
 from chemkd_tf.data.records import encode_records
 from chemkd_tf.data.samples import SampleMaker, random_generator
 from chemkd_tf.data.workers import WorkerPool
+from chemkd_tf.errors import InputError
 from chemkd_tf.progress import Progress
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
 
@@ -107,6 +108,13 @@ def write_pretraining_data(
         field.name: sum(getattr(count, field.name) for count in counts) for field in dataclasses.fields(_BlockCounts)
     }
     assert sum(shard_samples) == total["samples"], "records were lost between blocks and shards"
+    if not total["samples"]:
+        for shard in range(num_shards):
+            os.remove(shard_path(prefix, shard, num_shards))
+        raise InputError(
+            f"--input_file={config.input_file}: not one of its {total['dropped_sentences']:,} lines has a token: nothing is "
+            "left of them in BERT's cleaning"
+        )
     names = [os.path.basename(shard_path(prefix, shard, num_shards)) for shard in range(num_shards)]
     write_json(
         manifest_path(prefix),

@@ -86,6 +86,7 @@ class _ServedClassifier(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name="token_ids")])
     def classify_token_ids(self, token_ids):
+        token_ids = token_ids[:, : self._max_seq_length]
         return self._answer(
             {
                 "token_ids": token_ids,

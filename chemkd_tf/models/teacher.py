@@ -28,17 +28,18 @@ def build_teacher(
         initializer_range: standard deviation of the truncated normal distribution of kernels and embeddings. With
             BERT's 0.02 a narrow teacher begins with attention that is all but uniform and stays at the unigram
             entropy for long; 0.02 · sqrt(768 / width) gives it the scale that BERT-base begins with.
-        position_initializer: "normal", or "sinusoidal": Vaswani et al. 2017, section 3.5, scaled to the same standard
-            deviation. A head can then attend to a neighbour by one linear map for all positions, where normal ones
-            have it learn each position for itself.
+        position_initializer: "normal"; "sinusoidal" (trained) or "fixed_sinusoidal" (not trained): Vaswani et al.
+            2017, section 3.5, scaled to the same standard deviation. A head can then attend to a neighbour by one linear map for all positions, where normal ones
+            have it learn each position for itself; fixed ones carry that to positions no training text reached.
     """
     backbone = build_backbone(architecture)
     for variable in backbone.trainable_variables:
         if variable.name not in ("bias", "gamma", "beta"):
             variable.assign(variable * (initializer_range / _INITIALIZER_RANGE))
-    if position_initializer == "sinusoidal":
+    if position_initializer != "normal":
         positions = backbone.position_embedding.position_embeddings
         positions.assign(_sinusoids(*positions.shape) * (initializer_range * math.sqrt(2.0)))
+        backbone.position_embedding.trainable = position_initializer == "sinusoidal"
     return name_states(backbone)
 
 

@@ -15,7 +15,7 @@ from chemkd_tf.errors import InputError
 from chemkd_tf.export.saved_model import export_saved_model
 from chemkd_tf.models import states
 from chemkd_tf.models.checkpoints import Pretrained, load_pretrained, load_weights, save_weights
-from chemkd_tf.models.classifier import WEIGHTS_FILE, ClassifierDescription, TextClassifier
+from chemkd_tf.models.classifier import WEIGHTS_FILE, ClassifierDescription, TextClassifier, read_description
 from chemkd_tf.progress import Progress
 from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import load_vocabulary
@@ -67,9 +67,10 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     Raises:
         InputError: bad input (see the messages).
     """
-    workdir = WorkingDirectory(config.output_dir)
     if config.do_train:
-        _train(config, workdir)
+        _train(config)
+    read_description(config.output_dir)  # refuses a folder without a classifier before anything is made there
+    workdir = WorkingDirectory(config.output_dir)
     # What evaluates, predicts and is exported computes in float32, whatever it was trained in.
     keras.mixed_precision.set_global_policy("float32")
     classifier = TextClassifier(workdir.path)
@@ -92,13 +93,15 @@ def encode(texts: list[str], tokenizer: BertTokenizer, max_seq_length: int) -> t
     return np.concatenate(token_ids), np.concatenate(lengths)
 
 
-def _train(config: ClassificationConfig, workdir: WorkingDirectory) -> None:
+def _train(config: ClassificationConfig) -> None:
     """Trains and keeps the weights that were best on dev."""
     splits = {split: _read_split(config, split) for split in ("train", "dev")}
     labels = sorted(set(splits["train"].labels))
     if len(labels) < 2:
         raise InputError(f"{splits['train'].path}: only one label ({labels[0]}); a classifier needs two or more")
     label_ids = {split: labelled.label_ids(texts, labels) for split, texts in splits.items()}
+    if config.do_eval and labelled.find_split(config.data_dir, "test"):
+        labelled.label_ids(_read_split(config, "test"), labels)  # refuses an unseen label now, not after the training
 
     steps_per_epoch = math.ceil(len(label_ids["train"]) / config.train_batch_size)
     num_train_steps = math.ceil(config.num_train_epochs * len(label_ids["train"]) / config.train_batch_size)
@@ -115,6 +118,7 @@ def _train(config: ClassificationConfig, workdir: WorkingDirectory) -> None:
         model = Classification(network, config.random_seed)
         model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
 
+    workdir = WorkingDirectory(config.output_dir)
     workdir.begin("classify", config)
     description.save(workdir.path, pretrained.vocabulary_file)
     tokenizer = BertTokenizer(load_vocabulary(pretrained.vocabulary_file), pretrained.do_lower_case)
@@ -127,7 +131,7 @@ def _train(config: ClassificationConfig, workdir: WorkingDirectory) -> None:
     replicas = strategy.num_replicas_in_sync
     # One device evaluates: with more, filled rows would stand between the batches, not only behind the last.
     dev = datasets.labelled_examples(examples["dev"], config.eval_batch_size, num_replicas=1)
-    predict = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
+    predict = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True, autograph=False)
 
     def evaluate() -> dict[str, float]:
         logits = np.concatenate([predict(states.select(batch, states.ENCODER_INPUTS)).numpy() for batch in dev])

@@ -11,7 +11,13 @@ from chemkd_tf.data.manifest import Manifest, read_manifest
 from chemkd_tf.errors import InputError
 from chemkd_tf.models import states
 from chemkd_tf.models.architecture import TeacherArchitecture
-from chemkd_tf.models.checkpoints import ARCHITECTURE_FILE, load_pretrained, save_pretrained
+from chemkd_tf.models.checkpoints import (
+    ARCHITECTURE_FILE,
+    WEIGHTS_FILE,
+    load_pretrained,
+    load_weights,
+    save_pretrained,
+)
 from chemkd_tf.models.heads import masked_lm_model
 from chemkd_tf.models.teacher import architecture_of, build_teacher, keep_first_layers, load_preset, name_states
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
@@ -70,7 +76,8 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
     strategy = make_strategy(config.num_replicas)
     set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
     with strategy.scope():
-        architecture, masked_lm = _teacher(config, vocabulary, manifest)
+        longest = max(manifest.max_seq_length, held_out.max_seq_length if held_out else 0)
+        architecture, masked_lm = _teacher(config, vocabulary, longest)
         model = MaskedLanguageModel(masked_lm, config.random_seed)
         model.compile_for(config, config.num_train_steps, config.num_warmup_steps)
 
@@ -95,6 +102,8 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
         save_pretrained(workdir.path, architecture, config.do_lower_case, masked_lm, config.vocab_file)
     if not (config.do_eval and evaluator):
         return {}
+    if not config.do_train:
+        load_weights(masked_lm, workdir.file(WEIGHTS_FILE))
     metrics = evaluator()
     metrics["perplexity"] = float(tf.exp(metrics["masked_lm_loss"]))
     print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()), flush=True)
@@ -134,7 +143,7 @@ def require_vocabulary(manifest: Manifest, vocabulary: Vocabulary, flag: str, vo
         )
 
 
-def _teacher(config: PretrainingConfig, vocabulary: Vocabulary, manifest: Manifest):
+def _teacher(config: PretrainingConfig, vocabulary: Vocabulary, longest: int):
     """Architecture and masked-LM model: an earlier run's, a preset cut to its first layers, or fresh weights."""
     if os.path.isfile(os.path.join(config.init_checkpoint, ARCHITECTURE_FILE)):
         earlier = load_pretrained(config.init_checkpoint, "init_checkpoint")
@@ -159,10 +168,10 @@ def _teacher(config: PretrainingConfig, vocabulary: Vocabulary, manifest: Manife
             f"{source}: a vocabulary of {architecture.vocabulary_size:,} entries, but {config.vocab_file} has "
             f"{vocabulary.size:,}: give the vocabulary that belongs to it"
         )
-    if architecture.max_sequence_length < manifest.max_seq_length:
+    if architecture.max_sequence_length < longest:
         raise InputError(
             f"{source}: at most {architecture.max_sequence_length} positions, but the records have "
-            f"{manifest.max_seq_length} tokens: make them again, --max_seq_length={architecture.max_sequence_length}"
+            f"{longest} tokens: make them again, --max_seq_length={architecture.max_sequence_length}"
         )
     return architecture, masked_lm
 

@@ -133,6 +133,8 @@ def some_batch(rows=3):
         "segment_ids": np.zeros((rows, 8), "int32"),
         "padding_mask": mask,
         "mask_positions": rng.integers(0, 2, (rows, 7)).astype("int32"),
+        "mask_ids": rng.integers(5, 50, (rows, 7)).astype("int32"),
+        "mask_weights": (np.arange(7) < np.array([2, 0, 3])[:rows, None]).astype("float32"),
         "label_ids": rng.integers(0, 9, rows).astype("int32"),
         "example_weight": np.array([1.0, 0.5, 0.25], "float32")[:rows],
     }
@@ -155,12 +157,25 @@ def test_a_filled_batch_has_a_static_size_in_a_graph():
     assert [batch["example_weight"].tolist() for batch in dataset.as_numpy_iterator()] == [[1.0, 0.5], [0.25, 0.0]]
 
 
-def test_trimming_cuts_the_columns_that_are_padding_in_every_row():
+@pytest.mark.parametrize("masked", [True, False])
+def test_trimming_cuts_the_columns_that_are_padding_in_every_row(masked):
     batch = some_batch()
+    batch["mask_weights"] *= masked
     trimmed = trim_padding({name: tf.constant(value) for name, value in batch.items()})
+    columns = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), 5)  # the longest row
+    columns |= dict.fromkeys(("mask_positions", "mask_ids", "mask_weights"), 3 if masked else 1)
+    assert trimmed.keys() == batch.keys()
     for name, value in batch.items():
-        expected = value[:, :5] if name in ("token_ids", "segment_ids", "padding_mask") else value
+        expected = value[:, : columns[name]] if name in columns else value
         np.testing.assert_array_equal(trimmed[name], expected, err_msg=name)
+
+
+def test_a_labelled_batch_without_masked_positions_is_trimmed_too():
+    batch = {name: value for name, value in some_batch().items() if not name.startswith("mask_")}
+    trimmed = trim_padding({name: tf.constant(value) for name, value in batch.items()})
+    assert {name: tuple(value.shape) for name, value in trimmed.items()} == {
+        "token_ids": (3, 5), "segment_ids": (3, 5), "padding_mask": (3, 5), "label_ids": (3,), "example_weight": (3,)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("size", "multiple", "expected"), [(1, 1, 1), (7, 2, 8), (8, 2, 8), (1, 4, 4), (9, 4, 12)])

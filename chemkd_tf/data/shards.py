@@ -112,8 +112,8 @@ def write_pretraining_data(
         for shard in range(num_shards):
             os.remove(shard_path(prefix, shard, num_shards))
         raise InputError(
-            f"--input_file={config.input_file}: not one of its {total['dropped_sentences']:,} lines has a token: nothing is "
-            "left of them in BERT's cleaning"
+            f"--input_file={config.input_file}: not one of its {total['dropped_sentences']:,} lines has a "
+            "token: nothing is left of them in BERT's cleaning"
         )
     names = [os.path.basename(shard_path(prefix, shard, num_shards)) for shard in range(num_shards)]
     write_json(

@@ -29,8 +29,8 @@ def build_teacher(
             BERT's 0.02 a narrow teacher begins with attention that is all but uniform and stays at the unigram
             entropy for long; 0.02 · sqrt(768 / width) gives it the scale that BERT-base begins with.
         position_initializer: "normal"; "sinusoidal" (trained) or "fixed_sinusoidal" (not trained): Vaswani et al.
-            2017, section 3.5, scaled to the same standard deviation. A head can then attend to a neighbour by one linear map for all positions, where normal ones
-            have it learn each position for itself; fixed ones carry that to positions no training text reached.
+            2017, section 3.5, scaled to the same standard deviation. A head can then attend to a neighbour by one
+            linear map for all positions, where normal ones have it learn each position for itself.
     """
     backbone = build_backbone(architecture)
     for variable in backbone.trainable_variables:

@@ -11,7 +11,7 @@ demo: $(INSTALLED)
 	@$(RUN) -m benchmarks.demo --output_dir=runs/demo
 
 test: lint
-	@$(RUN) -m pytest -q -m "not slow"
+	@$(RUN) -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED)
 	@$(RUN) -m pytest -q -m slow

@@ -24,7 +24,7 @@ REQUIREMENTS = [
     "setuptools<81",
 ]
 DEMO = ["scikit-learn>=1.5,<2"]  # the TF-IDF baselines of the demo's table
-TEST = [*DEMO, "pytest>=8,<10", "ruff==0.17.5"]
+TEST = [*DEMO, "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff==0.17.5"]
 
 setup(
     name="chemkd_tf",

@@ -21,6 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from chemkd_tf.data.labelled import read_labelled
+
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory with train.tsv, dev.tsv and, if present, test.tsv.")
 _OUTPUT_JSON = flags.DEFINE_string("output_json", None, "File the scores are written to as JSON.")
 
@@ -136,25 +138,9 @@ def score_bag_of_words(train: Split, dev: Split, test: Split) -> dict:
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
-    """Reads ``text<TAB>label`` rows without header.
-
-    Returns:
-        (texts, labels).
-
-    Raises:
-        ValueError: If a row has not exactly two fields, or there is no row.
-    """
-    texts, labels = [], []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            fields = line.rstrip("\n").split("\t")
-            if len(fields) != 2:
-                raise ValueError(f"{path}:{number}: expected text<TAB>label, found {len(fields)} fields.")
-            texts.append(fields[0])
-            labels.append(fields[1])
-    if not texts:
-        raise ValueError(f"{path}: no rows.")
-    return texts, labels
+    """Returns (texts, labels) of a labelled file (see `chemkd_tf.data.labelled.read_labelled`)."""
+    split = read_labelled(os.fspath(path))
+    return split.texts, split.labels
 
 
 def main(argv: Sequence[str]) -> None:

@@ -37,27 +37,27 @@ RECORDS = {
     "heldout": ("heldout", f"--sample_mode=packed --dupe_factor=1 {SAMPLES}"),
 }
 TEACHER_SHAPE = (
-    "--hidden_size=128 --num_attention_heads=2 --intermediate_size=512 --hidden_dropout_prob=0 "
-    "--max_position_embeddings=128 --initializer_range=0.05 --position_initializer=sinusoidal"
+    "--hidden_size=128 --num_attention_heads=4 --intermediate_size=256 --hidden_dropout_prob=0 "
+    "--max_position_embeddings=128 --initializer_range=0.05 --position_initializer=fixed_sinusoidal"
 )
 PRETRAINING = "--max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
 ON_SENTENCES = (
-    "--train_batch_size=64 --learning_rate=1e-3 --num_train_steps=450 --num_warmup_steps=50 --eval_every_steps=450"
+    "--train_batch_size=64 --learning_rate=2e-3 --num_train_steps=300 --num_warmup_steps=40 --eval_every_steps=300"
 )
 ON_ADVERTS = (
-    "--train_batch_size=16 --learning_rate=7e-4 --num_train_steps=300 --num_warmup_steps=30 --eval_every_steps=150"
+    "--train_batch_size=24 --learning_rate=2e-3 --num_train_steps=220 --num_warmup_steps=20 --eval_every_steps=110"
 )
 STUDENT = (
-    "--student_width=128 --train_batch_size=32 --learning_rate=4e-3 --num_train_steps=350 --num_warmup_steps=30 "
-    "--eval_every_steps=175 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
+    "--student_width=128 --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=220 --num_warmup_steps=20 "
+    "--eval_every_steps=110 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
 )
 CLASSIFIER = "--do_train --do_eval --train_batch_size=32 --eval_batch_size=64"
 # Model of the table: what its encoder starts from, and how it is fine-tuned.
 CLASSIFIERS = {
-    "teacher": "--init_checkpoint={directory}/teacher --learning_rate=5e-4 --num_train_epochs=6",
-    "student_distilled": "--init_checkpoint={directory}/student --learning_rate=2e-3 --num_train_epochs=8",
+    "teacher": "--init_checkpoint={directory}/teacher --learning_rate=1e-3 --num_train_epochs=6",
+    "student_distilled": "--init_checkpoint={directory}/student --learning_rate=3e-3 --num_train_epochs=8",
     "student_undistilled": (
-        "--init_checkpoint={directory}/student --random_init --learning_rate=2e-3 --num_train_epochs=8"
+        "--init_checkpoint={directory}/student --random_init --learning_rate=3e-3 --num_train_epochs=8"
     ),
 }
 

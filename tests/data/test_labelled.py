@@ -207,3 +207,35 @@ def test_two_files_for_one_split_are_refused(tmp_path):
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(InputError, match="--data_dir=.*nowhere: no such folder"):
         find_split(str(tmp_path / "nowhere"), "train")
+
+
+def test_a_label_with_a_tab_or_a_line_break_is_refused(tmp_path):
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"text": "氯乙烯", "label": "设\\t备"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"train.jsonl, line 1: label '设\\t备' holds a tab or a line break"):
+        read_labelled(str(path))
+
+
+def test_labels_are_stripped_in_every_format(tmp_path):
+    contents = {
+        ".tsv": "氯乙烯\t 设备 \n",
+        ".csv": "text,label\n氯乙烯, 设备 \n",
+        ".jsonl": '{"text": "氯乙烯", "label": " 设备 "}\n',
+    }
+    for extension, content in contents.items():
+        path = tmp_path / f"train{extension}"
+        path.write_text(content, encoding="utf-8")
+        assert read_labelled(str(path)).labels == ["设备"]
+
+
+def test_half_a_surrogate_pair_is_named_with_its_line(tmp_path):
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"text": "氯", "label": "甲"}\n{"text": "\\ud800", "label": "甲"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="train.jsonl, line 2: not JSON"):
+        read_labelled(str(path))
+
+
+def test_a_csv_field_may_be_long(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("text,label\n" + "氯" * 200_000 + ",甲\n", encoding="utf-8")
+    assert len(read_labelled(str(path)).texts[0]) == 200_000

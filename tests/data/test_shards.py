@@ -222,3 +222,11 @@ def test_records_that_do_not_belong_together_are_refused(folder):
     (folder / "Q.manifest.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="can't read the manifest"):
         read_manifest(f"{folder}/Q")
+
+
+def test_a_corpus_without_any_token_is_refused_and_leaves_no_record(folder):
+    (folder / "corpus.txt").write_text("\u200b\n\u200b\u200b\n", encoding="utf-8")
+    config = config_for(folder)
+    with pytest.raises(InputError, match="not one of its 2 lines has a token"):
+        write_pretraining_data(config)
+    assert sorted(os.listdir(folder)) == ["corpus.txt", "vocab.txt"]

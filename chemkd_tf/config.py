@@ -152,7 +152,7 @@ class PretrainingConfig(TrainingConfig):
     )
     position_initializer: str = option(
         "normal", "Fresh position embeddings: normal (BERT's); sinusoidal, with which attention to neighbours is "
-        "learnt sooner; fixed_sinusoidal, which are not trained and reach beyond the lengths seen in training.",
+        "learnt sooner; fixed_sinusoidal, which this run does not train.",
         ("normal", "sinusoidal", "fixed_sinusoidal"),
     )  # fmt: skip
     max_position_embeddings: int = option(512, "Longest sequence the teacher can take; at least that of the records.")

@@ -44,5 +44,5 @@ def test_every_module_that_the_paper_map_names_exists():
 
 def test_every_flag_that_the_readme_gives_exists():
     defined = read("chemkd_tf/config.py") + read("data_prep/sample_corpus.py")
-    for flag in set(re.findall(r"--([a-z_]+)", read("README.md"))) - {"helpfull", "logdir"}:
+    for flag in set(re.findall(r"--([a-z_0-9]+)", read("README.md"))) - {"helpfull", "logdir"}:
         assert re.search(rf"\b{flag}\b", defined), flag

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from chemkd_tf import startup
 from chemkd_tf.atomic import atomic_write, write_json
 from chemkd_tf.config import ClassificationConfig
 from chemkd_tf.data import datasets, labelled
@@ -73,6 +74,7 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     workdir = WorkingDirectory(config.output_dir)
     # What evaluates, predicts and is exported computes in float32, whatever it was trained in.
     keras.mixed_precision.set_global_policy("float32")
+    startup.run_first_operation_quietly()
     classifier = TextClassifier(workdir.path)
     reports = _evaluate(config, classifier, workdir) if config.do_eval else {}
     if config.do_predict:

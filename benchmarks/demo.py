@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import app, flags
 
+from benchmarks.results_table import table
 from chemkd_tf.atomic import write_json
 
 FLAGS = flags.FLAGS
@@ -211,21 +212,6 @@ def cost_of(output_dir: str, directory: str) -> dict[str, float]:
         "size_bytes": os.path.getsize(f"{output_dir}/{WEIGHTS_FILE}"),
         "latency_ms": statistics.median(milliseconds[10:]),
     }
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The results as text, mean and standard deviation over the seeds."""
-    lines = [f"{'model':<22}{'accuracy':>17}{'macro-F1':>17}{'parameters':>13}{'bytes':>13}{'ms':>8}"]
-    for row in rows:
-        cells = []
-        for key in ("accuracy", "macro_f1"):
-            spread = statistics.stdev(score[key] for score in row["scores"])
-            cells.append(f"{row[key]:.3f} ± {spread:.3f}")
-        lines.append(
-            f"{row['model']:<22}{cells[0]:>17}{cells[1]:>17}{row['parameters']:>13,}{row['size_bytes']:>13,}"
-            f"{row['latency_ms']:>8.1f}"
-        )
-    return "\n".join(lines)
 
 
 def ask(directory: str) -> None:

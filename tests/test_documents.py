@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks.demo import table
+from benchmarks.results_table import table
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -249,6 +249,22 @@ class ClassificationConfig(TrainingConfig):
     learning_rate: float = option(0.0, "Peak of warm-up, then linear decay; 0: 1e-3 for a student, 1e-4 for a teacher.")
     num_train_epochs: float = option(10.0, "Passes over the training set.")
     warmup_proportion: float = option(0.1, "Share of the updates that warm up.")
+    token_mask_prob: float = option(
+        0.0, "Mean share of a training text's tokens replaced by [MASK], drawn anew each time: helps with few labels."
+    )
+    sentence_drop_prob: float = option(0.0, "Probability of leaving out each sentence of a training text.")
+    shuffle_sentences: bool = option(False, "Put the sentences of a training text in random order each time.")
+    eval_every_epochs: int = option(1, "Passes between evaluations on dev.")
+    teacher_dir: str = option(
+        "", "A fine-tuned teacher (working directory of run_classifier.py), whose answers on --unlabelled_file are "
+        "learnt beside the labels (paper section 4.3.1)."
+    )  # fmt: skip
+    unlabelled_file: str = option(
+        "", "Text files or globs for --teacher_dir, comma-separated: articles as in a corpus."
+    )
+    unlabelled_batch_size: int = option(32, "Articles of --unlabelled_file per update, beside --train_batch_size.")
+    task_prediction_loss_weight: float = option(1.0, "Weight of the teacher's answers; the labels weigh 1.")
+    temperature: float = option(1.0, "Temperature of the teacher's answers.")
     metric_for_best: str = option("macro_f1", "Metric on dev that chooses the model.", ("macro_f1", "accuracy"))
     do_train: bool = option(False, "Train; the best weights on dev are kept.")
     do_eval: bool = option(False, "Report on dev, and once on test if there is one.")
@@ -280,4 +296,16 @@ class ClassificationConfig(TrainingConfig):
         require(self.max_seq_length >= 3, f"--max_seq_length={self.max_seq_length}: at least 3")
         require(self.num_train_epochs > 0, f"--num_train_epochs={self.num_train_epochs}: above 0")
         require(0 <= self.warmup_proportion < 1, f"--warmup_proportion={self.warmup_proportion}: from 0 to below 1")
+        require(
+            bool(self.teacher_dir) == bool(self.unlabelled_file),
+            "--teacher_dir and --unlabelled_file need each other: the teacher answers for unlabelled texts",
+        )
+        require(
+            self.task_prediction_loss_weight >= 0,
+            f"--task_prediction_loss_weight={self.task_prediction_loss_weight}: 0 (off) or more",
+        )
+        require(self.temperature > 0, f"--temperature={self.temperature}: above 0")
+        self._require_at_least_one("eval_every_epochs", "unlabelled_batch_size")
+        for name in ("token_mask_prob", "sentence_drop_prob"):
+            require(0 <= getattr(self, name) < 1, f"--{name}={getattr(self, name)}: from 0 to below 1")
         require(0 <= self.classifier_dropout < 1, f"--classifier_dropout={self.classifier_dropout}: from 0 to below 1")

@@ -29,11 +29,12 @@ class Block:
     sentences: int
 
 
-def find_files(patterns: str) -> list[str]:
+def find_files(patterns: str, flag: str = "input_file") -> list[str]:
     """Resolves comma-separated file names and globs.
 
     Args:
-        patterns: as given to --input_file.
+        patterns: as given to `flag`.
+        flag: for messages.
 
     Returns:
         Paths in the order of the patterns, the matches of one glob sorted, none twice.
@@ -45,12 +46,10 @@ def find_files(patterns: str) -> list[str]:
     for pattern in filter(None, (part.strip() for part in patterns.split(","))):
         matches = [pattern] if os.path.isfile(pattern) else sorted(filter(os.path.isfile, glob.glob(pattern)))
         if not matches:
-            raise InputError(
-                f"--input_file: no file matches {pattern!r}: check the path (and quote a glob for the shell)"
-            )
+            raise InputError(f"--{flag}: no file matches {pattern!r}: check the path (and quote a glob for the shell)")
         paths.update(dict.fromkeys(matches))
     if not paths:
-        raise InputError("--input_file is empty: name the corpus")
+        raise InputError(f"--{flag} is empty: name the corpus")
     return list(paths)
 
 

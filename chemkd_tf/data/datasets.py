@@ -1,16 +1,19 @@
 """Batches for training: global batch k is a function of (seed, k), so that to resume is to skip k batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from chemkd_tf.data.augmentation import Augmentation
 from chemkd_tf.data.records import parse_pretraining_batch
 
 # Records held in memory to be shuffled, on top of the shuffle across shards that data preparation did.
 SHUFFLE_BUFFER = 10_000
 _FOREVER = 2**40  # epochs
+# Keeps the random numbers of a text's variant apart from those of an epoch's order.
+_AUGMENTATION_STREAM = 1
 
 
 def pretraining_batches(
@@ -107,37 +110,100 @@ class EncodedTexts(NamedTuple):
 
 
 def labelled_batches(
-    examples: EncodedTexts, batch_size: int, random_seed: int, num_batches: int, first_batch: int, num_replicas: int
+    examples: EncodedTexts,
+    batch_size: int,
+    random_seed: int,
+    num_batches: int,
+    first_batch: int,
+    num_replicas: int,
+    augmentation: Augmentation | None = None,
+    unlabelled: EncodedTexts | None = None,
+    unlabelled_batch_size: int = 0,
 ) -> tf.data.Dataset:
     """Returns global batches `first_batch` ... `num_batches` - 1, every epoch in another order.
 
     Batches are cut from the epochs laid end to end, so that every one of them is full. Shapes as in the batch contract,
-    and `label_ids` int32 `[B]`.
+    with `label_ids` int32 `[B]` and `has_label` float32 `[B]`.
+
+    Args:
+        examples: the labelled texts.
+        batch_size: labelled texts per global batch.
+        random_seed: order and variants depend on it.
+        num_batches: of the whole run.
+        first_batch: where to begin.
+        num_replicas: among which each batch will be shared out.
+        augmentation: what makes a variant of each labelled text; that of the run's n-th depends on `random_seed` and n.
+        unlabelled: texts without labels (their `label_ids` count for nothing), as they are.
+        unlabelled_batch_size: how many of them follow the labelled ones in each batch.
     """
-    size = len(examples.label_ids)
-    epochs = -(-num_batches * batch_size // size)
-    order = np.concatenate([np.random.default_rng([random_seed, epoch]).permutation(size) for epoch in range(epochs)])
-    order = order[first_batch * batch_size : num_batches * batch_size]
-    return _labelled(examples, tf.data.Dataset.from_tensor_slices(order), batch_size, num_replicas)
+
+    def vary(numbers, token_ids, lengths):
+        variants = [
+            augmentation(row, length, np.random.default_rng([random_seed, _AUGMENTATION_STREAM, number]))
+            for number, row, length in zip(numbers, token_ids, lengths, strict=True)
+        ]
+        return np.stack([row for row, _ in variants]), np.array([length for _, length in variants], np.int32)
+
+    span = first_batch, num_batches
+    batches = _batches(examples, _places(examples, batch_size, random_seed, *span), batch_size, augmentation and vary)
+    if unlabelled:
+        places = _places(unlabelled, unlabelled_batch_size, random_seed, *span)
+        others = _batches(unlabelled, places, unlabelled_batch_size).map(
+            lambda batch: {**batch, "has_label": tf.zeros_like(batch["has_label"])}
+        )
+        batches = tf.data.Dataset.zip((batches, others)).map(
+            lambda batch, other: {name: tf.concat([batch[name], other[name]], 0) for name in batch}
+        )
+        batch_size += unlabelled_batch_size
+    return _shared_out(batches, batch_size, num_replicas)
 
 
 def labelled_examples(examples: EncodedTexts, batch_size: int, num_replicas: int) -> tf.data.Dataset:
     """Returns every example once, in order, the last batch filled with rows of weight 0."""
-    return _labelled(examples, tf.data.Dataset.range(len(examples.label_ids)), batch_size, num_replicas)
+    numbers = tf.data.Dataset.range(len(examples.label_ids))
+    return _shared_out(
+        _batches(examples, tf.data.Dataset.zip((numbers, numbers)), batch_size), batch_size, num_replicas
+    )
 
 
-def _labelled(examples: EncodedTexts, order: tf.data.Dataset, batch_size: int, num_replicas: int) -> tf.data.Dataset:
+def _places(
+    examples: EncodedTexts, batch_size: int, random_seed: int, first_batch: int, num_batches: int
+) -> tf.data.Dataset:
+    """Pairs of (number within the run, index of the example), every epoch in another order."""
+    size = len(examples.label_ids)
+    epochs = -(-num_batches * batch_size // size)
+    order = np.concatenate([np.random.default_rng([random_seed, epoch]).permutation(size) for epoch in range(epochs)])
+    numbers = np.arange(first_batch * batch_size, num_batches * batch_size)
+    return tf.data.Dataset.from_tensor_slices((numbers, order[numbers]))
+
+
+def _batches(
+    examples: EncodedTexts,
+    places: tf.data.Dataset,
+    batch_size: int,
+    vary: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None,
+) -> tf.data.Dataset:
+    """The examples at `places` as batches, not yet trimmed."""
     token_ids, lengths, label_ids = (tf.constant(array, tf.int32) for array in examples)
 
-    def gather(index):
-        rows = tf.gather(token_ids, index)
-        batch = {
+    def gather(numbers, index):
+        rows, row_lengths = tf.gather(token_ids, index), tf.gather(lengths, index)
+        if vary:
+            shapes = rows.shape, row_lengths.shape
+            rows, row_lengths = tf.numpy_function(vary, (numbers, rows, row_lengths), (tf.int32, tf.int32))
+            rows, row_lengths = tf.ensure_shape(rows, shapes[0]), tf.ensure_shape(row_lengths, shapes[1])
+        return {
             "token_ids": rows,
             "segment_ids": tf.zeros_like(rows),
-            "padding_mask": tf.sequence_mask(tf.gather(lengths, index), rows.shape[1], tf.int32),
+            "padding_mask": tf.sequence_mask(row_lengths, rows.shape[1], tf.int32),
             "label_ids": tf.gather(label_ids, index),
+            "has_label": tf.ones_like(index, tf.float32),
             "example_weight": tf.ones_like(index, tf.float32),
         }
-        return trim_padding(fill_batch(batch, round_up(batch_size, num_replicas)))
 
-    return order.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return places.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _shared_out(batches: tf.data.Dataset, batch_size: int, num_replicas: int) -> tf.data.Dataset:
+    size = round_up(batch_size, num_replicas)
+    return batches.map(lambda batch: trim_padding(fill_batch(batch, size))).prefetch(tf.data.AUTOTUNE)

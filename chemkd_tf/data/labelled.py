@@ -81,7 +81,7 @@ def read_texts(path: str) -> Iterator[str]:
     """
     extension = os.path.splitext(path)[1]
     if extension not in EXTENSIONS:
-        for _, line in _lines(path):
+        for _, line in read_lines(path):
             yield line
         return
     for line, record in _READERS[extension](path):
@@ -114,8 +114,12 @@ def _extension(path: str) -> str:
     return extension
 
 
-def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """Line numbers and lines, decoded one by one so that a fault can name its line."""
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """Yields line numbers, from 1, and lines, decoded one by one so that a fault can name its line.
+
+    Raises:
+        InputError: the file can't be read, or a line is not UTF-8.
+    """
     try:
         file = open(path, "rb")
     except OSError as error:
@@ -132,7 +136,7 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
 
 
 def _read_tsv(path: str) -> Iterator[tuple[int, dict]]:
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         if not line.strip() or (number == 1 and line.lower() == "text\tlabel"):
             continue
         # The label is what follows the last tab: texts may hold tabs, labels may not.
@@ -143,7 +147,7 @@ def _read_tsv(path: str) -> Iterator[tuple[int, dict]]:
 def _read_csv(path: str) -> Iterator[tuple[int, dict]]:
     # csv reads quoted line breaks as part of a field, so its own line numbers are used.
     csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.DictReader(line + "\n" for _, line in _lines(path))
+    reader = csv.DictReader(line + "\n" for _, line in read_lines(path))
     if reader.fieldnames is not None and "text" not in reader.fieldnames:
         raise InputError(f"{path}, line 1: the header has no column 'text' (found {', '.join(reader.fieldnames)})")
     try:
@@ -154,7 +158,7 @@ def _read_csv(path: str) -> Iterator[tuple[int, dict]]:
 
 
 def _read_jsonl(path: str) -> Iterator[tuple[int, dict]]:
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         try:

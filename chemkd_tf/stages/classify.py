@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterator
 
 import keras
@@ -12,51 +13,32 @@ from chemkd_tf import startup
 from chemkd_tf.atomic import atomic_write, write_json
 from chemkd_tf.config import ClassificationConfig
 from chemkd_tf.data import datasets, labelled
+from chemkd_tf.data.augmentation import Augmentation
+from chemkd_tf.data.unlabelled import sample_articles
+from chemkd_tf.distillation.task import TaskDistiller
 from chemkd_tf.errors import InputError
 from chemkd_tf.export.saved_model import export_saved_model
 from chemkd_tf.models import states
-from chemkd_tf.models.checkpoints import Pretrained, load_pretrained, load_weights, save_weights
-from chemkd_tf.models.classifier import WEIGHTS_FILE, ClassifierDescription, TextClassifier, read_description
+from chemkd_tf.models.checkpoints import VOCABULARY_FILE, Pretrained, load_pretrained, load_weights, save_weights
+from chemkd_tf.models.classifier import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    ClassifierDescription,
+    TextClassifier,
+    read_description,
+)
 from chemkd_tf.progress import Progress
 from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import load_vocabulary
-from chemkd_tf.training import losses
+from chemkd_tf.training.classification import Classification
 from chemkd_tf.training.classification_metrics import classification_report, confusion_matrix, report_lines
 from chemkd_tf.training.loop import Schedule, train
-from chemkd_tf.training.replica_exact import ReplicaExactModel, Terms
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
 from chemkd_tf.workdir import WorkingDirectory
 
 # Peak learning rates where --learning_rate is 0: a BiLSTM takes larger steps than a transformer.
 _DEFAULT_LEARNING_RATE = {"student": 1e-3, "teacher": 1e-4}
 _PREDICTION_CHUNK = 256
-
-
-class Classification(ReplicaExactModel):
-    """A classifier under the cross-entropy of its labels.
-
-    Args:
-        network: see `heads.classification_model`.
-        random_seed: of the dropout.
-    """
-
-    def __init__(self, network: keras.Model, random_seed: int):
-        super().__init__(loss_weights={"classification_loss": 1.0}, random_seed=random_seed, name="classification")
-        self.network = network
-
-    def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
-        """Losses `classification_loss`; statistics: how many labels were right."""
-        logits = self.network(states.select(batch, states.ENCODER_INPUTS), training=training)
-        weights = batch["example_weight"]
-        right = tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == batch["label_ids"], tf.float32)
-        return Terms(
-            {"classification_loss": losses.cross_entropy(batch["label_ids"], logits, weights)},
-            {"right": tf.reduce_sum(right * weights), "examples": tf.reduce_sum(weights)},
-        )
-
-    def summarise(self, statistics: dict) -> dict:
-        """Share of right labels."""
-        return {"accuracy": statistics["right"] / tf.maximum(statistics["examples"], 1e-9)}
 
 
 def run(config: ClassificationConfig) -> dict[str, dict]:
@@ -117,19 +99,24 @@ def _train(config: ClassificationConfig) -> None:
             pretrained.architecture, tuple(labels), config.pooling, config.max_seq_length, pretrained.do_lower_case
         )
         network = description.build(pretrained.encoder, config.classifier_dropout)
-        model = Classification(network, config.random_seed)
+        model = _model(config, network, description, pretrained.vocabulary_file)
         model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
 
     workdir = WorkingDirectory(config.output_dir)
     workdir.begin("classify", config)
     description.save(workdir.path, pretrained.vocabulary_file)
-    tokenizer = BertTokenizer(load_vocabulary(pretrained.vocabulary_file), pretrained.do_lower_case)
+    vocabulary = load_vocabulary(pretrained.vocabulary_file)
+    tokenizer = BertTokenizer(vocabulary, pretrained.do_lower_case)
+    augmentation = Augmentation.of(
+        vocabulary, config.token_mask_prob, config.sentence_drop_prob, config.shuffle_sentences
+    )
     examples = {
         split: datasets.EncodedTexts(
             *encode(texts.texts, tokenizer, config.max_seq_length), np.array(label_ids[split], np.int32)
         )
         for split, texts in splits.items()
     }
+    unlabelled = config.teacher_dir and _read_unlabelled(config, tokenizer, num_train_steps)
     replicas = strategy.num_replicas_in_sync
     # One device evaluates: with more, filled rows would stand between the batches, not only behind the last.
     dev = datasets.labelled_examples(examples["dev"], config.eval_batch_size, num_replicas=1)
@@ -150,15 +137,75 @@ def _train(config: ClassificationConfig) -> None:
         model,
         strategy,
         lambda first: datasets.labelled_batches(
-            examples["train"], config.train_batch_size, config.random_seed, num_train_steps, first, replicas
+            examples["train"],
+            config.train_batch_size,
+            config.random_seed,
+            num_train_steps,
+            first,
+            replicas,
+            augmentation,
+            unlabelled or None,
+            config.unlabelled_batch_size,
         ),
-        config.train_batch_size,
-        Schedule(num_train_steps, steps_per_epoch, config.save_checkpoints_steps, config.log_every_steps),
+        config.train_batch_size + (config.unlabelled_batch_size if unlabelled else 0),
+        Schedule(
+            num_train_steps,
+            config.eval_every_epochs * steps_per_epoch,
+            config.save_checkpoints_steps,
+            config.log_every_steps,
+        ),
         workdir,
         evaluate,
         keep_best,
     )
     load_weights(network, workdir.file(WEIGHTS_FILE))
+
+
+def _model(
+    config: ClassificationConfig, network: keras.Model, description: ClassifierDescription, vocabulary_file: str
+) -> Classification:
+    """The labels alone, or a fine-tuned teacher beside them.
+
+    Raises:
+        InputError: the teacher has other labels, another vocabulary, or takes only shorter texts.
+    """
+    if not config.teacher_dir:
+        return Classification(network, config.random_seed)
+    if not os.path.isfile(os.path.join(config.teacher_dir, DESCRIPTION_FILE)):
+        raise InputError(
+            f"--teacher_dir={config.teacher_dir}: no {DESCRIPTION_FILE} there; name the --output_dir of the "
+            "run_classifier.py that fine-tuned the teacher"
+        )
+    taught = read_description(config.teacher_dir)
+    if taught.labels != description.labels:
+        raise InputError(
+            f"--teacher_dir={config.teacher_dir}: its labels are {', '.join(taught.labels)}, those of --data_dir are "
+            f"{', '.join(description.labels)}: fine-tune the teacher on the same labels"
+        )
+    vocabularies = [load_vocabulary(file) for file in (vocabulary_file, f"{config.teacher_dir}/{VOCABULARY_FILE}")]
+    if vocabularies[0].sha256 != vocabularies[1].sha256 or taught.do_lower_case != description.do_lower_case:
+        raise InputError(
+            f"--teacher_dir={config.teacher_dir}: another vocabulary than that of --init_checkpoint="
+            f"{config.init_checkpoint}: student and teacher must read the same ids"
+        )
+    if config.max_seq_length > taught.architecture.max_sequence_length:
+        raise InputError(
+            f"--max_seq_length={config.max_seq_length}: the teacher in {config.teacher_dir} takes at most "
+            f"{taught.architecture.max_sequence_length} tokens"
+        )
+    teacher = taught.build()
+    load_weights(teacher, os.path.join(config.teacher_dir, WEIGHTS_FILE))
+    return TaskDistiller(network, teacher, config.task_prediction_loss_weight, config.temperature, config.random_seed)
+
+
+def _read_unlabelled(
+    config: ClassificationConfig, tokenizer: BertTokenizer, num_train_steps: int
+) -> datasets.EncodedTexts:
+    """As many articles as the run can use, encoded; a corpus may be larger than memory."""
+    most = num_train_steps * config.unlabelled_batch_size
+    articles = sample_articles(config.unlabelled_file, most, config.random_seed)
+    encoded = encode(articles, tokenizer, config.max_seq_length)
+    return datasets.EncodedTexts(*encoded, np.zeros(len(articles), np.int32))
 
 
 def _load_encoder(config: ClassificationConfig) -> Pretrained:

@@ -1,0 +1,195 @@
+"""Distillation on a task: labels on labelled texts, the teacher's answers on the others, on any number of replicas."""
+
+import json
+import math
+
+import keras
+import numpy as np
+import pipeline
+import pytest
+import tensorflow as tf
+import tiny
+
+from chemkd_tf.distillation.task import TASK_LOSS, TaskDistiller
+from chemkd_tf.errors import InputError
+from chemkd_tf.models.classifier import TextClassifier
+from chemkd_tf.models.heads import classification_model
+from chemkd_tf.models.student import build_student
+from chemkd_tf.models.teacher import build_teacher
+from chemkd_tf.stages import classify
+
+CLASSES = 3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with tiny.unoptimised_graphs():
+        yield
+
+
+def mixed_batch():
+    """Six texts, the last four without a label."""
+    batch = {name: value for name, value in tiny.batch(seed=4).items() if not name.startswith("mask_")}
+    has_label = np.array([1, 1, 0, 0, 0, 0], np.float32)
+    weights = np.array([1, 1, 1, 1, 1, 0], np.float32)  # the last row only fills the batch
+    return {**batch, "label_ids": np.array([2, 0, 0, 0, 0, 0], np.int32), "has_label": has_label,
+            "example_weight": weights}  # fmt: skip
+
+
+def distiller(temperature=2.0, loss_weight=0.5):
+    keras.utils.set_random_seed(3)
+    teacher = classification_model(build_teacher(tiny.teacher_architecture(), 0.5), CLASSES, "mean", 0.5)
+    student = classification_model(build_student(tiny.student_architecture()), CLASSES, "mean", 0.0)
+    return TaskDistiller(student, teacher, loss_weight, temperature, random_seed=1)
+
+
+def softmax(logits):
+    powers = [math.exp(logit) for logit in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def test_its_losses_are_those_of_plain_arithmetic():
+    model, batch = distiller(), mixed_batch()
+    inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
+    taught, answered = (network(inputs, training=False).numpy().tolist() for network in (model.teacher, model.network))
+    # training=True: the teacher must not drop out all the same.
+    terms = model.compute_terms(tiny.tensors(batch), training=True)
+    labelled = [-math.log(softmax(answered[row])[batch["label_ids"][row]]) for row in (0, 1)]
+    soft = [
+        -sum(
+            p * math.log(q)
+            for p, q in zip(
+                softmax([logit / 2 for logit in taught[row]]),
+                softmax([logit / 2 for logit in answered[row]]),
+                strict=True,
+            )
+        )
+        for row in (2, 3, 4)
+    ]
+    assert set(terms.losses) == {"classification_loss", TASK_LOSS}
+    total, weight = terms.losses["classification_loss"]
+    np.testing.assert_allclose(total, [*labelled, 0, 0, 0, 0], rtol=1e-5)
+    assert weight.numpy().tolist() == [1, 1, 0, 0, 0, 0]
+    total, weight = terms.losses[TASK_LOSS]
+    np.testing.assert_allclose(total, [0, 0, *soft, 0], rtol=1e-5)
+    assert weight.numpy().tolist() == [0, 0, 1, 1, 1, 0]
+    objective = model.objective({name: tf.reduce_sum(pair[0]) for name, pair in terms.losses.items()},
+                                {name: tf.reduce_sum(pair[1]) for name, pair in terms.losses.items()})  # fmt: skip
+    assert float(objective) == pytest.approx(sum(labelled) / 2 + 0.5 * sum(soft) / 3, rel=1e-5)
+    metrics = {name: float(value) for name, value in model.summarise(terms.statistics).items()}
+    alike = [np.argmax(taught[row]) == np.argmax(answered[row]) for row in (2, 3, 4)]
+    right = [np.argmax(answered[row]) == batch["label_ids"][row] for row in (0, 1)]
+    assert metrics == pytest.approx({"accuracy": np.mean(right), "agreement_with_teacher": np.mean(alike)})
+
+
+def test_only_the_student_is_trained():
+    model = distiller()
+    assert {variable.path for variable in model.trainable_variables} == {
+        variable.path for variable in model.network.trainable_variables
+    }
+
+
+# --- The stage ---
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return pipeline.build(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def taught(built, tmp_path_factory):
+    """A fine-tuned teacher, and a corpus without labels."""
+    folder = tmp_path_factory.mktemp("task")
+    config = pipeline.classification(built, folder / "teacher", init_checkpoint=built.teacher, num_train_epochs=6.0)
+    classify.run(config)
+    articles = [text for text, _ in pipeline.random_texts(11, 40)]
+    # Two lines an article: they are joined again.
+    lines = [f"{text[: len(text) // 2]}\n{text[len(text) // 2 :]}\n" for text in articles]
+    (folder / "corpus.txt").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def run(built, taught, output_dir, **changes):
+    values = dict(teacher_dir=str(taught / "teacher"), unlabelled_file=str(taught / "corpus.txt"))
+    config = pipeline.classification(built, output_dir, **{**values, "unlabelled_batch_size": 5, **changes})
+    return classify.run(config)
+
+
+def lines_of(output_dir, split):
+    with open(f"{output_dir}/metrics.jsonl", encoding="utf-8") as file:
+        return [line for line in map(json.loads, file) if line["split"] == split]
+
+
+def test_one_replica_and_two_make_the_same_student_and_the_teacher_stays(built, taught, tmp_path):
+    teacher = pipeline.arrays(taught / "teacher" / "classifier.weights.h5")
+    for replicas in (1, 2):
+        run(
+            built, taught, tmp_path / str(replicas), num_replicas=replicas, num_train_epochs=0.375, train_batch_size=3,
+            classifier_dropout=0.0, warmup_proportion=0.0, learning_rate=1e-3, log_every_steps=1,
+            sentence_drop_prob=0.3, token_mask_prob=0.2, shuffle_sentences=True,
+        )  # fmt: skip
+    one, two = (pipeline.arrays(tmp_path / name / "classifier.weights.h5") for name in "12")
+    assert one.keys() == two.keys()
+    apart = {path: float(np.abs(one[path] - two[path]).max()) for path in one}
+    assert max(apart.values()) < 1e-6, apart
+    losses = [[line[TASK_LOSS] for line in lines_of(tmp_path / name, "train")] for name in "12"]
+    assert len(losses[0]) == 3
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-6)
+    again = pipeline.arrays(taught / "teacher" / "classifier.weights.h5")
+    assert all((again[path] == teacher[path]).all() for path in teacher)
+
+
+def test_the_student_comes_to_answer_as_its_teacher(built, taught, tmp_path):
+    run(built, taught, tmp_path, num_train_epochs=25.0, learning_rate=0.02, unlabelled_batch_size=16, log_every_steps=1)
+    lines = lines_of(tmp_path, "train")
+    assert {"classification_loss", TASK_LOSS, "agreement_with_teacher", "accuracy"} < set(lines[0])
+    early, late = (np.mean([line["agreement_with_teacher"] for line in part]) for part in (lines[:5], lines[-10:]))
+    assert late > 0.8 and late > early + 0.15, (early, late)
+    # The kept classifier is the student alone: nothing of the teacher is in its file.
+    assert len(TextClassifier(str(tmp_path)).network.weights) == len(
+        pipeline.arrays(tmp_path / "classifier.weights.h5")
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unlabelled_file": ""}, "--teacher_dir and --unlabelled_file need each other"),
+        ({"teacher_dir": ""}, "--teacher_dir and --unlabelled_file need each other"),
+        ({"teacher_dir": "nowhere"}, "--teacher_dir=nowhere: no classifier.json there; name the --output_dir"),
+        ({"unlabelled_file": "nowhere.txt"}, "--unlabelled_file: no file matches 'nowhere.txt'"),
+        ({"unlabelled_batch_size": 0}, "--unlabelled_batch_size=0: at least 1"),
+        ({"temperature": 0.0}, "--temperature=0.0: above 0"),
+        ({"task_prediction_loss_weight": -1.0}, "--task_prediction_loss_weight=-1.0: 0 \\(off\\) or more"),
+        ({"token_mask_prob": 1.0}, "--token_mask_prob=1.0: from 0 to below 1"),
+        ({"eval_every_epochs": 0}, "--eval_every_epochs=0: at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(built, taught, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(built, taught, tmp_path / "run", **changes)
+    assert not (tmp_path / "run" / "classifier.weights.h5").exists()
+
+
+def test_a_teacher_of_other_labels_is_refused(built, taught, tmp_path):
+    (tmp_path / "data").mkdir()
+    for split in ("train", "dev"):
+        pipeline.write_tsv(tmp_path / "data" / f"{split}.tsv", [("酸", "安全"), ("水", "财务")])
+    with pytest.raises(InputError, match="its labels are 安全, 环保, 设备, those of --data_dir are 安全, 财务"):
+        run(built, taught, tmp_path / "run", data_dir=str(tmp_path / "data"))
+
+
+def test_a_teacher_of_another_vocabulary_is_refused(built, taught, tmp_path):
+    for name in ("classifier.json", "classifier.weights.h5"):
+        (tmp_path / name).write_bytes((taught / "teacher" / name).read_bytes())
+    vocabulary = (taught / "teacher" / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "vocab.txt").write_text("\n".join([*vocabulary[:-2], *vocabulary[:-3:-1]]) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="another vocabulary than that of --init_checkpoint"):
+        run(built, taught, tmp_path / "run", teacher_dir=str(tmp_path))
+
+
+def test_an_empty_corpus_is_refused(built, taught, tmp_path):
+    (tmp_path / "empty.txt").write_text("\n \n", encoding="utf-8")
+    with pytest.raises(InputError, match="empty.txt: no text in it"):
+        run(built, taught, tmp_path / "run", unlabelled_file=str(tmp_path / "empty.txt"))

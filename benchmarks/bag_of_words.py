@@ -23,9 +23,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from chemkd_tf.data.labelled import read_labelled
 
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory with train.tsv, dev.tsv and, if present, test.tsv.")
-_OUTPUT_JSON = flags.DEFINE_string("output_json", None, "File the scores are written to as JSON.")
-
+FLAGS = flags.FLAGS
 REGULARISATION_STRENGTHS = (1, 3, 10, 30, 100)
 """Candidates of LogisticRegression's C, the inverse of the strength of the L2 penalty."""
 _LATENCY_TEXTS = 100
@@ -113,6 +111,7 @@ def _score_pipeline(
         "parameters": int(classifier.coef_.size + classifier.intercept_.size),
         "size_bytes": len(pickle.dumps(pipeline)),
         "latency_ms": _median_latency_ms(pipeline, test[0]),
+        "predictions": [str(label) for label in predictions],
     }
 
 
@@ -126,8 +125,9 @@ def score_bag_of_words(train: Split, dev: Split, test: Split) -> dict:
 
     Returns:
         "character_tfidf" and "word_tfidf", each a dict of name, accuracy, macro_f1, dev_macro_f1, c, parameters
-        (logistic regression's coefficients and intercepts), size_bytes (of the pickled pipeline) and latency_ms (median
-        of single texts); and "best", the dict of the pipeline with the higher dev_macro_f1.
+        (logistic regression's coefficients and intercepts), size_bytes (of the pickled pipeline), latency_ms (median
+        of single texts) and predictions (labels of `test`); and "best", the dict of the pipeline with the higher
+        dev_macro_f1.
     """
     jieba_words = JiebaWords()
     scores = {
@@ -147,8 +147,8 @@ def main(argv: Sequence[str]) -> None:
     """Prints the scores of the data the flags name."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    train, dev = (read_split(os.path.join(_DATA_DIR.value, f"{split}.tsv")) for split in ("train", "dev"))
-    test_path = os.path.join(_DATA_DIR.value, "test.tsv")
+    train, dev = (read_split(os.path.join(FLAGS.data_dir, f"{split}.tsv")) for split in ("train", "dev"))
+    test_path = os.path.join(FLAGS.data_dir, "test.tsv")
     has_test = os.path.exists(test_path)
     scores = score_bag_of_words(train, dev, read_split(test_path) if has_test else dev)
     print(f"scored on {'test' if has_test else 'dev'}; best by dev: {scores['best']['name']}")
@@ -159,13 +159,17 @@ def main(argv: Sequence[str]) -> None:
             f"{name:<16}{row['accuracy']:>10.4f}{row['macro_f1']:>10.4f}{row['dev_macro_f1']:>10.4f}"
             f"{row['parameters']:>10}{row['size_bytes']:>12}{row['latency_ms']:>8.2f}"
         )
-    if _OUTPUT_JSON.value:
-        temporary_path = f"{_OUTPUT_JSON.value}.tmp{os.getpid()}"
+    if FLAGS.output_json:
+        temporary_path = f"{FLAGS.output_json}.tmp{os.getpid()}"
         with open(temporary_path, "w", encoding="utf-8") as file:
+            for score in scores.values():
+                score.pop("predictions", None)
             json.dump({"scored_on": "test" if has_test else "dev", **scores}, file, ensure_ascii=False, indent=2)
-        os.replace(temporary_path, _OUTPUT_JSON.value)
+        os.replace(temporary_path, FLAGS.output_json)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # other benchmarks import this file and have flags of their own
+    flags.DEFINE_string("data_dir", None, "Directory with train.tsv, dev.tsv and, if present, test.tsv.")
+    flags.DEFINE_string("output_json", None, "File the scores are written to as JSON.")
     flags.mark_flag_as_required("data_dir")
     app.run(main)

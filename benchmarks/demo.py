@@ -17,6 +17,7 @@ from typing import Any
 from absl import app, flags
 
 from benchmarks.results_table import table
+from benchmarks.runs import PARALLEL_RUNS, Run, run_all
 from chemkd_tf.atomic import write_json
 
 FLAGS = flags.FLAGS
@@ -26,9 +27,8 @@ flags.DEFINE_string(
 )
 
 SEEDS = (1, 2, 3)
-PARALLEL_RUNS = 2  # classifiers trained at once: a small LSTM leaves the second core idle
 
-# Sizes that fit ten minutes on two cores. The paper's own are the flags' defaults.
+# Sizes for minutes on two cores. The paper's own are the flags' defaults.
 #
 # The teacher learns from sentences first (the paper's samples: cheap, and the masked-LM loss soon leaves the unigram
 # entropy), then from whole adverts with half of their words masked: a word whose neighbours are masked as well has to
@@ -38,7 +38,7 @@ RECORDS = {
         "corpus",
         "--sample_mode=sentence --dupe_factor=2 --max_seq_length=64 --masked_lm_prob=0.2 --max_predictions_per_seq=13",
     ),
-    "adverts": ("corpus", "--dupe_factor=2"),
+    "adverts": ("corpus", "--dupe_factor=3"),
     "heldout": ("heldout", "--dupe_factor=1"),
 }
 WHOLE_ADVERTS = "--sample_mode=packed --do_whole_word_mask --masked_lm_prob=0.5 --max_predictions_per_seq=64"
@@ -51,15 +51,15 @@ ON_SENTENCES = (
     "--train_batch_size=64 --learning_rate=2e-3 --num_train_steps=300 --num_warmup_steps=40 --eval_every_steps=300"
 )
 ON_ADVERTS = (
-    "--train_batch_size=8 --learning_rate=2e-3 --num_train_steps=1600 --num_warmup_steps=20 --eval_every_steps=800"
+    "--train_batch_size=16 --learning_rate=2e-3 --num_train_steps=2000 --num_warmup_steps=20 --eval_every_steps=1000"
 )
 STUDENT = (
-    "--student_width=128 --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=200 --num_warmup_steps=20 "
-    "--eval_every_steps=100 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
+    "--student_width=128 --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=300 --num_warmup_steps=20 "
+    "--eval_every_steps=150 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
 )
 # The same for all: without dropping and shuffling sentences each of them learns its 400 texts by heart.
 CLASSIFIER = (
-    "--do_train --do_eval --pooling=mean --sentence_drop_prob=0.3 --shuffle_sentences --train_batch_size=16 "
+    "--do_train --do_eval --pooling=mean --sentence_drop_prob=0.4 --shuffle_sentences --train_batch_size=16 "
     "--eval_batch_size=64 --eval_every_epochs=4"
 )
 # Model of the table: what its encoder starts from, how it is fine-tuned. The distilled student also learns what the
@@ -143,38 +143,25 @@ def prepare_data(directory: str) -> None:
 def train_classifiers(directory: str) -> None:
     """Three seeds of each model; their logs go to files, a line says when each is done."""
     print(f"\n4. Classifiers: 400 labels, {len(SEEDS)} seeds, {PARALLEL_RUNS} at a time", flush=True)
-    waiting = [
-        (f"{directory}/{model}_{seed}", f"{arguments.format(directory=directory, seed=seed)} --random_seed={seed}")
-        for model, arguments in CLASSIFIERS.items()
-        for seed in SEEDS
-    ]
-    running: list[tuple[str, subprocess.Popen]] = []
-    threads = {"TF_NUM_INTRAOP_THREADS": str(max((os.cpu_count() or 1) // PARALLEL_RUNS, 1))}
-    while waiting or running:
-        while waiting and len(running) < PARALLEL_RUNS:
-            output_dir, arguments = waiting.pop(0)
-            if os.path.exists(f"{output_dir}/test_report.json"):
-                continue
-            command = (
-                f"run_classifier.py --data_dir={directory}/text/labelled --output_dir={output_dir} "
-                f"{CLASSIFIER} {arguments}"
-            )
-            print(f"$ python {command}", flush=True)
-            with open(f"{output_dir}.log", "w", encoding="utf-8") as log:
-                process = subprocess.Popen(
-                    [sys.executable, *shlex.split(command)], stdout=log, stderr=log, env={**os.environ, **threads}
+    runs = []
+    for model, arguments in CLASSIFIERS.items():
+        for seed in SEEDS:
+            output_dir = f"{directory}/{model}_{seed}"
+            arguments_of_run = arguments.format(directory=directory, seed=seed)
+            runs.append(
+                Run(
+                    output_dir,
+                    f"--data_dir={directory}/text/labelled {CLASSIFIER} {arguments_of_run} --random_seed={seed}",
+                    done=f"{output_dir}/test_report.json",
+                    needs=f"{directory}/teacher_{seed}/test_report.json" if "--teacher_dir" in arguments else "",
                 )
-            running.append((output_dir, process))
-        time.sleep(0.2)
-        for output_dir, process in [entry for entry in running if entry[1].poll() is not None]:
-            running.remove((output_dir, process))
-            if process.returncode:
-                for _, other in running:
-                    other.terminate()
-                sys.exit(f"error: {output_dir} failed; its log is {output_dir}.log")
-            dev = read(f"{output_dir}/dev_report.json")
-            left = len(waiting) + len(running)
-            print(f"{output_dir}: dev macro-F1 {dev['macro_f1']:.3f}   ({left} left)", flush=True)
+            )
+
+    def say(run: Run, left: int) -> str:
+        macro_f1 = read(f"{run.output_dir}/dev_report.json")["macro_f1"]
+        return f"{run.output_dir}: dev macro-F1 {macro_f1:.3f}   ({left} left)"
+
+    run_all(runs, say)
 
 
 def collect(directory: str) -> list[dict[str, Any]]:

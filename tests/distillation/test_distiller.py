@@ -54,7 +54,8 @@ def test_the_teacher_does_not_drop_out_while_the_student_is_trained():
         model = tiny.one_layer_distiller(teacher={"dropout": dropout})
         terms = model.compute_terms(batch, training=True)
         losses.append([tf.reduce_sum(total).numpy() for total, _ in terms.losses.values()])
-    assert losses[0] == losses[1]
+    # Not bit for bit: oneDNN's sums may depend on where in memory a tensor lies.
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_the_student_does_drop_out_in_training_and_not_in_evaluation():
@@ -64,7 +65,7 @@ def test_the_student_does_drop_out_in_training_and_not_in_evaluation():
     def hidden_loss(training):
         return model.compute_terms(batch, training=training).losses["hidden_loss"][0].numpy()
 
-    np.testing.assert_array_equal(hidden_loss(False), hidden_loss(False))
+    np.testing.assert_allclose(hidden_loss(False), hidden_loss(False), rtol=1e-5)
     assert np.abs(hidden_loss(True) - hidden_loss(False)).max() > 1e-3
 
 

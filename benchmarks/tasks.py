@@ -98,7 +98,8 @@ def make_splits(train: Split, dev: Split, num_folds: int, num_train: int) -> lis
         pairs = [(train, dev)]
     splits = []
     for (texts, labels), test in pairs:
-        parts = train_test_split(texts, labels, test_size=DEV_SHARE, stratify=labels, random_state=SPLIT_SEED)
+        size = max(round(DEV_SHARE * len(labels)), len(set(labels)))  # every class must be in it
+        parts = train_test_split(texts, labels, test_size=size, stratify=labels, random_state=SPLIT_SEED)
         splits.append({"train": (parts[0], parts[2]), "dev": (parts[1], parts[3]), "test": test})
     return splits
 

@@ -306,6 +306,7 @@ class ClassificationConfig(TrainingConfig):
         )
         require(self.temperature > 0, f"--temperature={self.temperature}: above 0")
         self._require_at_least_one("eval_every_epochs", "unlabelled_batch_size")
-        for name in ("token_mask_prob", "sentence_drop_prob"):
-            require(0 <= getattr(self, name) < 1, f"--{name}={getattr(self, name)}: from 0 to below 1")
+        # A text's own share is drawn from 0 to twice the mean.
+        require(0 <= self.token_mask_prob <= 0.5, f"--token_mask_prob={self.token_mask_prob}: from 0 to 0.5")
+        require(0 <= self.sentence_drop_prob < 1, f"--sentence_drop_prob={self.sentence_drop_prob}: from 0 to below 1")
         require(0 <= self.classifier_dropout < 1, f"--classifier_dropout={self.classifier_dropout}: from 0 to below 1")

@@ -14,7 +14,7 @@ class Augmentation:
     """What happens to a text each time it is trained on.
 
     Attributes:
-        mask_prob: mean share of tokens replaced by [MASK]; each text draws its own share from 0 to twice this. (Tang et
+        mask_prob: mean share of tokens replaced by [MASK], at most 0.5; each text draws its own share from 0 to twice this. (Tang et
             al. 2019, arXiv:1903.12136, section 4.3, mask words so; [MASK] is what a masked-LM encoder has learnt to
             read around.)
         sentence_drop_prob: probability of leaving a sentence out; one always stays.
@@ -30,7 +30,9 @@ class Augmentation:
     sentence_end_ids: tuple[int, ...]
 
     @classmethod
-    def of(cls, vocabulary: Vocabulary, mask_prob: float, sentence_drop_prob: float, shuffle_sentences: bool):
+    def of(
+        cls, vocabulary: Vocabulary, mask_prob: float, sentence_drop_prob: float, shuffle_sentences: bool
+    ) -> "Augmentation":
         """Looks up in `vocabulary` what [MASK] is and what ends a sentence."""
         ends = tuple(number for number, token in enumerate(vocabulary.tokens) if token in SENTENCE_ENDS)
         return cls(mask_prob, sentence_drop_prob, shuffle_sentences, vocabulary.mask_id, ends)
@@ -54,7 +56,7 @@ class Augmentation:
         if self.sentence_drop_prob or self.shuffle_sentences:
             body = self._rearranged(body, rng)
         if self.mask_prob:
-            share = rng.uniform(0.0, min(2.0 * self.mask_prob, 1.0))
+            share = rng.uniform(0.0, 2.0 * self.mask_prob)
             body = np.where(rng.random(len(body)) < share, self.mask_id, body)
         variant = np.zeros_like(token_ids)
         variant[: len(body) + 2] = np.concatenate([token_ids[:1], body, token_ids[length - 1 : length]])

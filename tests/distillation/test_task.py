@@ -162,7 +162,8 @@ def test_the_student_comes_to_answer_as_its_teacher(built, taught, tmp_path):
         ({"unlabelled_batch_size": 0}, "--unlabelled_batch_size=0: at least 1"),
         ({"temperature": 0.0}, "--temperature=0.0: above 0"),
         ({"task_prediction_loss_weight": -1.0}, "--task_prediction_loss_weight=-1.0: 0 \\(off\\) or more"),
-        ({"token_mask_prob": 1.0}, "--token_mask_prob=1.0: from 0 to below 1"),
+        ({"token_mask_prob": 0.6}, "--token_mask_prob=0.6: from 0 to 0.5"),
+        ({"sentence_drop_prob": 1.0}, "--sentence_drop_prob=1.0: from 0 to below 1"),
         ({"eval_every_epochs": 0}, "--eval_every_epochs=0: at least 1"),
     ],
 )

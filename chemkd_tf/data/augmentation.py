@@ -14,9 +14,9 @@ class Augmentation:
     """What happens to a text each time it is trained on.
 
     Attributes:
-        mask_prob: mean share of tokens replaced by [MASK], at most 0.5; each text draws its own share from 0 to twice this. (Tang et
-            al. 2019, arXiv:1903.12136, section 4.3, mask words so; [MASK] is what a masked-LM encoder has learnt to
-            read around.)
+        mask_prob: mean share of tokens replaced by [MASK], at most 0.5; each text draws its own share from 0 to twice
+            this. (Tang et al. 2019, arXiv:1903.12136, section 4.3, mask words so; [MASK] is what a masked-LM encoder
+            has learnt to read around.)
         sentence_drop_prob: probability of leaving a sentence out; one always stays.
         shuffle_sentences: whether the sentences that stay come in random order.
         mask_id: id of [MASK].

@@ -112,6 +112,9 @@ class TrainingConfig:
     weight_decay: float = option(0.01, "Decoupled (AdamW); never applied to biases and LayerNorm.")
     clip_norm: float = option(1.0, "Largest global norm of the all-reduced gradient; 0 clips nothing.")
     save_checkpoints_steps: int = option(500, "Updates between checkpoints, from which a killed run resumes.")
+    group_by_length: bool = option(
+        False, "Rows of about the same length share a batch: less padding to compute, batches less mixed."
+    )
     log_every_steps: int = option(20, "Updates between lines of metrics.jsonl and points in TensorBoard.")
     num_replicas: int = option(
         0, "GPUs (without GPUs: logical CPU devices) to train on; 0 takes every GPU, or one CPU."

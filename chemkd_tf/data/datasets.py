@@ -11,6 +11,8 @@ from chemkd_tf.data.records import parse_pretraining_batch
 
 # Records held in memory to be shuffled, on top of the shuffle across shards that data preparation did.
 SHUFFLE_BUFFER = 10_000
+# Batches that share out their rows by length.
+GROUPED_BATCHES = 32
 _FOREVER = 2**40  # epochs
 # Keeps the random numbers of a text's variant apart from those of an epoch's order.
 _AUGMENTATION_STREAM = 1
@@ -24,6 +26,7 @@ def pretraining_batches(
     random_seed: int,
     first_batch: int = 0,
     num_replicas: int = 1,
+    group_by_length: bool = False,
 ) -> tf.data.Dataset:
     """Returns an endless data set of pretraining batches, each epoch in another order.
 
@@ -35,6 +38,7 @@ def pretraining_batches(
         random_seed: the order depends on it alone.
         first_batch: batches to skip (before they are parsed).
         num_replicas: among which each batch will be shared out.
+        group_by_length: rows of about the same length share a batch (see `grouped_by_length`).
     """
 
     def epoch(number):
@@ -44,8 +48,12 @@ def pretraining_batches(
         )
         return records.shuffle(SHUFFLE_BUFFER, seed=random_seed + number, reshuffle_each_iteration=False)
 
-    batches = tf.data.Dataset.range(_FOREVER).flat_map(epoch).batch(batch_size, drop_remainder=True).skip(first_batch)
-    return _parsed(batches, max_seq_length, max_predictions_per_seq, batch_size, num_replicas)
+    batches = tf.data.Dataset.range(_FOREVER).flat_map(epoch).batch(batch_size, drop_remainder=True)
+    first_read = group_start(first_batch) if group_by_length else first_batch
+    batches = _parsed(batches.skip(first_read), max_seq_length, max_predictions_per_seq)
+    if group_by_length:
+        batches = grouped_by_length(batches, random_seed, first_batch)
+    return _shared_out(batches, batch_size, num_replicas)
 
 
 def held_out_batches(
@@ -53,7 +61,44 @@ def held_out_batches(
 ) -> tf.data.Dataset:
     """Returns the records of `paths` once, in the order of the files, the last batch filled with rows of weight 0."""
     batches = tf.data.TFRecordDataset(list(paths)).batch(batch_size)
-    return _parsed(batches, max_seq_length, max_predictions_per_seq, batch_size, num_replicas)
+    return _shared_out(_parsed(batches, max_seq_length, max_predictions_per_seq), batch_size, num_replicas)
+
+
+def group_start(first_batch: int) -> int:
+    """The first batch of the group that `first_batch` belongs to: where reading has to begin for it."""
+    return first_batch // GROUPED_BATCHES * GROUPED_BATCHES
+
+
+def grouped_by_length(batches: tf.data.Dataset, random_seed: int, first_batch: int) -> tf.data.Dataset:
+    """Gives rows of about the same length the same batch, so that trimming leaves little padding.
+
+    The rows of `GROUPED_BATCHES` batches are sorted by length and cut into as many batches again, which come in a
+    random order. Batch k stays a function of (seed, k), and two data sets grouped alike have their shortest, and their
+    longest, rows in the same batches.
+
+    Args:
+        batches: untrimmed, from number `group_start(first_batch)`, shapes as in the batch contract.
+        random_seed: the order depends on it.
+        first_batch: number of the first batch to return.
+    """
+
+    def regroup(number, group):
+        shape = tf.shape(group["padding_mask"])
+        order = tf.argsort(tf.reshape(tf.reduce_sum(group["padding_mask"], axis=2), [-1]), stable=True)
+        order = tf.random.experimental.stateless_shuffle(tf.reshape(order, shape[:2]), seed=[random_seed, number])
+        return {
+            name: tf.gather(tf.reshape(value, tf.concat([[-1], tf.shape(value)[2:]], 0)), order)
+            for name, value in group.items()
+        }
+
+    start = group_start(first_batch)
+    groups = batches.batch(GROUPED_BATCHES).enumerate(start // GROUPED_BATCHES)
+    regrouped = groups.map(regroup, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
+    # Gathering by a two-dimensional index forgets the batches' shapes.
+    regrouped = regrouped.map(
+        lambda batch: {name: tf.ensure_shape(value, batches.element_spec[name].shape) for name, value in batch.items()}
+    )
+    return regrouped.skip(first_batch - start)
 
 
 def fill_batch(batch: dict[str, tf.Tensor], size: int) -> dict[str, tf.Tensor]:
@@ -89,16 +134,12 @@ def round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _parsed(
-    batches: tf.data.Dataset, max_seq_length: int, max_predictions_per_seq: int, batch_size: int, num_replicas: int
-) -> tf.data.Dataset:
-    size = round_up(batch_size, num_replicas)
-
-    def parse(serialized):
-        batch = parse_pretraining_batch(serialized, max_seq_length, max_predictions_per_seq)
-        return trim_padding(fill_batch(batch, size))
-
-    return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+def _parsed(batches: tf.data.Dataset, max_seq_length: int, max_predictions_per_seq: int) -> tf.data.Dataset:
+    return batches.map(
+        lambda serialized: parse_pretraining_batch(serialized, max_seq_length, max_predictions_per_seq),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
 
 
 class EncodedTexts(NamedTuple):
@@ -119,6 +160,7 @@ def labelled_batches(
     augmentation: Augmentation | None = None,
     unlabelled: EncodedTexts | None = None,
     unlabelled_batch_size: int = 0,
+    group_by_length: bool = False,
 ) -> tf.data.Dataset:
     """Returns global batches `first_batch` ... `num_batches` - 1, every epoch in another order.
 
@@ -135,6 +177,7 @@ def labelled_batches(
         augmentation: what makes a variant of each labelled text; that of the run's n-th depends on `random_seed` and n.
         unlabelled: texts without labels (their `label_ids` count for nothing), as they are.
         unlabelled_batch_size: how many of them follow the labelled ones in each batch.
+        group_by_length: rows of about the same length share a batch (see `grouped_by_length`).
     """
 
     def vary(numbers, token_ids, lengths):
@@ -144,11 +187,14 @@ def labelled_batches(
         ]
         return np.stack([row for row, _ in variants]), np.array([length for _, length in variants], np.int32)
 
-    span = first_batch, num_batches
-    batches = _batches(examples, _places(examples, batch_size, random_seed, *span), batch_size, augmentation and vary)
+    def batches_of(texts, size, vary=None):
+        first = group_start(first_batch) if group_by_length else first_batch
+        found = _batches(texts, _places(texts, size, random_seed, first, num_batches), size, vary)
+        return grouped_by_length(found, random_seed, first_batch) if group_by_length else found
+
+    batches = batches_of(examples, batch_size, augmentation and vary)
     if unlabelled:
-        places = _places(unlabelled, unlabelled_batch_size, random_seed, *span)
-        others = _batches(unlabelled, places, unlabelled_batch_size).map(
+        others = batches_of(unlabelled, unlabelled_batch_size).map(
             lambda batch: {**batch, "has_label": tf.zeros_like(batch["has_label"])}
         )
         batches = tf.data.Dataset.zip((batches, others)).map(
@@ -205,5 +251,8 @@ def _batches(
 
 
 def _shared_out(batches: tf.data.Dataset, batch_size: int, num_replicas: int) -> tf.data.Dataset:
+    """Full batches without needless padding, made ahead of the update that needs them."""
     size = round_up(batch_size, num_replicas)
-    return batches.map(lambda batch: trim_padding(fill_batch(batch, size))).prefetch(tf.data.AUTOTUNE)
+    return batches.map(
+        lambda batch: trim_padding(fill_batch(batch, size)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    ).prefetch(tf.data.AUTOTUNE)

@@ -146,6 +146,7 @@ def _train(config: ClassificationConfig) -> None:
             augmentation,
             unlabelled or None,
             config.unlabelled_batch_size,
+            config.group_by_length,
         ),
         config.train_batch_size + (config.unlabelled_batch_size if unlabelled else 0),
         Schedule(

@@ -120,6 +120,7 @@ def training_batches(manifest: Manifest, config, strategy: tf.distribute.Strateg
         config.random_seed,
         first,
         strategy.num_replicas_in_sync,
+        config.group_by_length,
     )
 
 

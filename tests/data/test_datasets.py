@@ -9,6 +9,7 @@ import tensorflow as tf
 from data.record_oracles import config_for, random_corpus, read_examples, write_corpus, write_vocabulary
 
 from chemkd_tf.data.datasets import (
+    GROUPED_BATCHES,
     EncodedTexts,
     fill_batch,
     held_out_batches,
@@ -38,6 +39,12 @@ def records(tmp_path_factory):
 
 def batches(records, number, seed=3, first=0, replicas=1, size=BATCH):
     dataset = pretraining_batches(records[0], TOKENS, PREDICTIONS, size, seed, first, replicas)
+    return list(dataset.take(number).as_numpy_iterator())
+
+
+def grouped(records, number, seed=3, first=0, replicas=1, size=4):
+    arguments = TOKENS, PREDICTIONS, size, seed, first, replicas
+    dataset = pretraining_batches(records[0], *arguments, group_by_length=True)
     return list(dataset.take(number).as_numpy_iterator())
 
 
@@ -122,6 +129,46 @@ def test_held_out_records_come_once_in_the_order_of_the_files(records):
     for name in found[-1].keys() - {"example_weight"}:
         for filler in found[-1][name][size % BATCH :]:
             np.testing.assert_array_equal(filler, found[-1][name][0], err_msg=name)
+
+
+def test_grouped_batch_k_is_the_same_wherever_reading_begins(records):
+    whole = grouped(records, 2 * GROUPED_BATCHES + 3)
+    for first in (1, GROUPED_BATCHES - 1, GROUPED_BATCHES, GROUPED_BATCHES + 1, 2 * GROUPED_BATCHES):
+        assert_same(grouped(records, len(whole) - first, first=first), whole[first:])
+
+
+def test_grouping_shares_the_same_rows_out_again_by_length(records):
+    plain, by_length = batches(records, 2 * GROUPED_BATCHES, size=4), grouped(records, 2 * GROUPED_BATCHES)
+    for start in (0, GROUPED_BATCHES):
+        group = slice(start, start + GROUPED_BATCHES)
+        expected = sorted(rows_of(plain[group]), key=lambda row: (len(row), row))
+        found = [rows_of([batch]) for batch in by_length[group]]
+        assert sorted(sum(found, []), key=lambda row: (len(row), row)) == expected
+        lengths = [sorted(len(row) for row in rows) for rows in found]
+        assert sum(sorted(lengths), []) == [len(row) for row in expected], "no batch reaches into another's lengths"
+        assert lengths != sorted(lengths), "short batches come before and after long ones"
+    assert sum(batch["token_ids"].size for batch in by_length) < sum(batch["token_ids"].size for batch in plain)
+
+
+def test_a_grouped_row_keeps_what_belongs_to_it(records):
+    def facts(found):
+        for batch in found:
+            for row in range(len(batch["token_ids"])):
+                masked = batch["mask_weights"][row] > 0
+                names = ("mask_positions", "mask_ids", "mask_weights")
+                yield (
+                    tuple(batch["token_ids"][row][batch["padding_mask"][row] > 0]),
+                    *(tuple(batch[name][row][masked]) for name in names),
+                    batch["example_weight"][row],
+                )
+
+    plain, by_length = batches(records, GROUPED_BATCHES, size=4), grouped(records, GROUPED_BATCHES)
+    assert collections.Counter(facts(plain)) == collections.Counter(facts(by_length))
+
+
+def test_the_number_of_grouped_rows_is_known_before_the_first_batch(records):
+    spec = pretraining_batches(records[0], TOKENS, PREDICTIONS, 5, 3, 0, 2, group_by_length=True).element_spec
+    assert {value.shape[0] for value in spec.values()} == {6}
 
 
 def some_batch(rows=3):
@@ -245,6 +292,27 @@ def test_a_labelled_batch_holds_what_belongs_to_its_examples(examples):
         np.testing.assert_array_equal(np.diff(batch["padding_mask"], axis=1) <= 0, True)
         np.testing.assert_array_equal(batch["segment_ids"], np.zeros_like(batch["token_ids"]))
         np.testing.assert_array_equal(batch["label_ids"], examples.label_ids[rows])
+
+
+def test_labelled_and_unlabelled_texts_are_grouped_alike(examples):
+    """Short labelled texts share their batch with short unlabelled ones, and reading may begin anywhere."""
+
+    def found(first, num_batches=GROUPED_BATCHES + 5):
+        dataset = labelled_batches(
+            examples, 2, 3, num_batches, first, 1, unlabelled=examples, unlabelled_batch_size=3, group_by_length=True
+        )
+        return list(dataset.as_numpy_iterator())
+
+    whole = found(0)
+    assert len(whole) == GROUPED_BATCHES + 5
+    for first in (1, GROUPED_BATCHES, GROUPED_BATCHES + 2):
+        assert_same(found(first), whole[first:])
+    lengths = [batch["padding_mask"].sum(axis=1) for batch in whole[:GROUPED_BATCHES]]
+    labels = [batch["has_label"].tolist() for batch in whole]
+    assert labels == [[1.0] * 2 + [0.0] * 3] * len(whole)
+    labelled_lengths = np.array([of_batch[:2].mean() for of_batch in lengths])
+    unlabelled_lengths = np.array([of_batch[2:].mean() for of_batch in lengths])
+    assert np.corrcoef(labelled_lengths, unlabelled_lengths)[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 10, 16])

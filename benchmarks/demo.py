@@ -17,7 +17,7 @@ from typing import Any
 from absl import app, flags
 
 from benchmarks.results_table import table
-from benchmarks.runs import PARALLEL_RUNS, Run, run_all
+from benchmarks.runs import PARALLEL_RUNS, Run, last_line, run_all
 from chemkd_tf.atomic import write_json
 
 FLAGS = flags.FLAGS
@@ -46,7 +46,7 @@ TEACHER_SHAPE = (
     "--hidden_size=128 --num_attention_heads=4 --intermediate_size=256 --hidden_dropout_prob=0 "
     "--max_position_embeddings=128 --initializer_range=0.05 --position_initializer=fixed_sinusoidal"
 )
-PRETRAINING = "--max_eval_steps=10 --save_checkpoints_steps=200 --random_seed=1"
+PRETRAINING = "--group_by_length --max_eval_steps=10 --save_checkpoints_steps=200 --random_seed=1"
 ON_SENTENCES = (
     "--train_batch_size=64 --learning_rate=2e-3 --num_train_steps=300 --num_warmup_steps=40 --eval_every_steps=300"
 )
@@ -67,13 +67,13 @@ CLASSIFIER = (
 # teacher of its own seed answers for unlabelled adverts (paper section 4.3.1), so teachers come first.
 CLASSIFIERS = {
     "teacher": "--init_checkpoint={directory}/teacher --learning_rate=1e-3 --num_train_epochs=16",
-    "student_undistilled": (
-        "--init_checkpoint={directory}/student --random_init --learning_rate=1e-2 --num_train_epochs=20"
-    ),
     "student_distilled": (
         "--init_checkpoint={directory}/student --teacher_dir={directory}/teacher_{seed} "
         "--unlabelled_file={directory}/text/corpus.txt --task_prediction_loss_weight=2 --learning_rate=1e-2 "
         "--clip_norm=0 --num_train_epochs=10"
+    ),
+    "student_undistilled": (
+        "--init_checkpoint={directory}/student --random_init --learning_rate=1e-2 --num_train_epochs=20"
     ),
 }
 ROWS = ("teacher", "student_distilled", "student_undistilled")
@@ -101,13 +101,7 @@ def main(arguments: list[str]) -> None:
         f"--output_dir={directory}/teacher --init_checkpoint={directory}/teacher_sentences {PRETRAINING} {ON_ADVERTS}",
         done=f"{directory}/teacher/model.weights.h5",
     )
-    run(
-        "3. Student: 3 BiLSTM layers, distilled from the teacher's layers 1, 3, 5",
-        f"run_distill.py --input_file={directory}/records/adverts {records} "
-        f"--teacher_dir={directory}/teacher --output_dir={directory}/student {STUDENT}",
-        done=f"{directory}/student/model.weights.h5",
-    )
-    train_classifiers(directory)
+    distil_and_classify(directory)
     rows = collect(directory)
     write_json(f"{directory}/results.json", rows)
     run(
@@ -142,26 +136,40 @@ def prepare_data(directory: str) -> None:
         )
 
 
-def train_classifiers(directory: str) -> None:
-    """Three seeds of each model; their logs go to files, a line says when each is done."""
-    print(f"\n4. Classifiers: 400 labels, {len(SEEDS)} seeds, {PARALLEL_RUNS} at a time", flush=True)
-    runs = []
+def distil_and_classify(directory: str) -> None:
+    """Distillation, then three seeds of each classifier; each starts as soon as what it needs is there."""
+    print(
+        f"\n3. Student: 3 BiLSTM layers, distilled from the teacher's layers 1, 3, 5\n"
+        f"4. Classifiers: 400 labels, {len(SEEDS)} seeds\n{PARALLEL_RUNS} of these at a time; their logs are in files",
+        flush=True,
+    )
+    student = Run(
+        f"{directory}/student",
+        f"--input_file={directory}/records/adverts --eval_input_file={directory}/records/heldout "
+        f"--teacher_dir={directory}/teacher {STUDENT}",
+        done=f"{directory}/student/model.weights.h5",
+        script="run_distill.py",
+    )
+    runs = [student]
     for model, arguments in CLASSIFIERS.items():
         for seed in SEEDS:
-            output_dir = f"{directory}/{model}_{seed}"
+            needs = () if model == "teacher" else (student.done,)
+            if "--teacher_dir" in arguments:
+                needs += (f"{directory}/teacher_{seed}/test_report.json",)
             arguments_of_run = arguments.format(directory=directory, seed=seed)
             runs.append(
                 Run(
-                    output_dir,
+                    f"{directory}/{model}_{seed}",
                     f"--data_dir={directory}/text/labelled {CLASSIFIER} {arguments_of_run} --random_seed={seed}",
-                    done=f"{output_dir}/test_report.json",
-                    needs=f"{directory}/teacher_{seed}/test_report.json" if "--teacher_dir" in arguments else "",
+                    done=f"{directory}/{model}_{seed}/test_report.json",
+                    needs=needs,
                 )
             )
 
-    def say(run: Run, left: int) -> str:
-        macro_f1 = read(f"{run.output_dir}/dev_report.json")["macro_f1"]
-        return f"{run.output_dir}: dev macro-F1 {macro_f1:.3f}   ({left} left)"
+    def say(run: Run) -> str:
+        if run is student:
+            return last_line(run)
+        return f"dev macro-F1 {read(f'{run.output_dir}/dev_report.json')['macro_f1']:.3f}"
 
     run_all(runs, say)
 

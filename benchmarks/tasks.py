@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
         write_split(f"{FLAGS.output_dir}/data_{number}", split)
     run_all(
         make_runs(len(splits)),
-        lambda run, left: f"{run.output_dir}: macro-F1 on its dev {_dev_macro_f1(run.output_dir):.3f}   ({left} left)",
+        lambda run: f"macro-F1 on its dev {_dev_macro_f1(run.output_dir):.3f}",
     )
     labels = np.concatenate([split["test"][1] for split in splits])
     predictions = {model: neural_predictions(model, splits) for model in NEURAL_MODELS}
@@ -124,10 +124,10 @@ def make_runs(num_splits: int) -> list[Run]:
         for seed in FLAGS.seed:
             for number in range(num_splits):
                 data = f"{FLAGS.output_dir}/data_{number}"
-                output_dir, needs, task = run_dir(model, seed, number), "", ""
+                output_dir, needs, task = run_dir(model, seed, number), (), ""
                 if model == "student_distilled" and FLAGS.unlabelled_file:
                     teacher = run_dir("teacher", seed, number)
-                    needs = f"{teacher}/predictions.tsv"
+                    needs = (f"{teacher}/predictions.tsv",)
                     task = f" --teacher_dir={teacher} --unlabelled_file={FLAGS.unlabelled_file}"
                 runs.append(
                     Run(

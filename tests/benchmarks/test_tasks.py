@@ -12,7 +12,6 @@ import pytest
 import sklearn.metrics
 
 from benchmarks import tasks
-from benchmarks.runs import Run, run_all
 
 TRAIN = ([f"甲{number}" for number in range(90)], (["安全"] * 6 + ["环保"] * 3) * 10)
 DEV = ([f"乙{number}" for number in range(18)], (["安全"] * 6 + ["环保"] * 3) * 2)
@@ -77,18 +76,6 @@ def test_intervals_hold_the_score_and_differences_are_paired():
     assert by_model["same"]["against_undistilled"] == {"interval": [0, 0], "share_not_better": 1}
     assert "against_undistilled" not in by_model["student_undistilled"]
     assert tasks.table(results).count("\n") == 4
-
-
-def test_a_run_that_needs_what_nobody_makes_is_an_error(tmp_path):
-    run = Run(str(tmp_path / "a"), "", done=str(tmp_path / "done"), needs=str(tmp_path / "nothing"))
-    with pytest.raises(SystemExit, match="a needs .*nothing, which no run makes"):
-        run_all([run], lambda run, left: "")
-
-
-def test_what_is_done_is_not_done_again(tmp_path, capsys):
-    (tmp_path / "done").write_text("")
-    run_all([Run(str(tmp_path / "a"), "", done=str(tmp_path / "done"))], lambda run, left: "ran")
-    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.slow

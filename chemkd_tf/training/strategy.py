@@ -1,6 +1,7 @@
 """The devices a stage runs on: always a MirroredStrategy, so that one replica is no special case."""
 
 import functools
+import os
 
 import keras
 import tensorflow as tf
@@ -18,8 +19,9 @@ def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
     Raises:
         InputError: more replicas than devices.
     """
-    gpus = tf.config.list_logical_devices("GPU")
-    if gpus:
+    # Physical ones first: to ask for logical devices fixes them, and a CPU can then no longer be split.
+    if tf.config.list_physical_devices("GPU"):
+        gpus = tf.config.list_logical_devices("GPU")
         if num_replicas > len(gpus):
             raise InputError(f"--num_replicas={num_replicas}: this machine has {len(gpus)} GPU(s)")
         return _mirrored(tuple(device.name for device in gpus[: num_replicas or None]))
@@ -47,6 +49,8 @@ def _split_cpu(num_replicas: int) -> None:
         return
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * num_replicas)
+        # The replicas work at the same time: each gets its share of the cores.
+        tf.config.threading.set_intra_op_parallelism_threads(max((os.cpu_count() or 1) // num_replicas, 1))
     except RuntimeError:
         pass  # devices are fixed; the caller counts them
 

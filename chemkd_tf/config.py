@@ -267,6 +267,9 @@ class ClassificationConfig(TrainingConfig):
     )
     unlabelled_batch_size: int = option(32, "Articles of --unlabelled_file per update, beside --train_batch_size.")
     task_prediction_loss_weight: float = option(1.0, "Weight of the teacher's answers; the labels weigh 1.")
+    task_representation_loss_weight: float = option(
+        0.0, "Weight of the squared error between the vectors that teacher and student read the classes from."
+    )
     temperature: float = option(1.0, "Temperature of the teacher's answers.")
     metric_for_best: str = option("macro_f1", "Metric on dev that chooses the model.", ("macro_f1", "accuracy"))
     do_train: bool = option(False, "Train; the best weights on dev are kept.")
@@ -303,10 +306,8 @@ class ClassificationConfig(TrainingConfig):
             bool(self.teacher_dir) == bool(self.unlabelled_file),
             "--teacher_dir and --unlabelled_file need each other: the teacher answers for unlabelled texts",
         )
-        require(
-            self.task_prediction_loss_weight >= 0,
-            f"--task_prediction_loss_weight={self.task_prediction_loss_weight}: 0 (off) or more",
-        )
+        for name in ("task_prediction_loss_weight", "task_representation_loss_weight"):
+            require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (off) or more")
         require(self.temperature > 0, f"--temperature={self.temperature}: above 0")
         self._require_at_least_one("eval_every_epochs", "unlabelled_batch_size")
         # A text's own share is drawn from 0 to twice the mean.

@@ -4,49 +4,90 @@ import keras
 import tensorflow as tf
 
 from chemkd_tf.distillation import losses
+from chemkd_tf.distillation.objectives import StateMatching
 from chemkd_tf.models import states
 from chemkd_tf.training.classification import Classification
 from chemkd_tf.training.replica_exact import Terms
 
 TASK_LOSS = "task_prediction_loss"
+REPRESENTATION_LOSS = "task_representation_loss"
+_REPRESENTATION = "representation"
 
 
 class TaskDistiller(Classification):
-    """Cross-entropy on the labelled texts of a batch, L_pred over the classes on its unlabelled ones.
+    """Cross-entropy on the labelled texts, L_pred over the classes on the unlabelled ones, representations on all.
 
-    The paper's third part, the loss of the representations on the task, is not here: the student's states were matched
-    to the teacher's on the corpus.
+    A text's representation is the vector that its classes are read from; the student's is projected to the teacher's
+    width, and the projection is left out of what is kept. It says more than an answer: as many numbers as the teacher
+    is wide, not as many as there are classes.
 
     Args:
         network: the student, see `heads.classification_model`.
         teacher: a fine-tuned classifier with the same classes; it never moves and never drops out.
-        loss_weight: of L_pred; the labels' weighs 1.
+        prediction_weight: of L_pred; the labels' weighs 1.
+        representation_weight: of the mean squared error of the representations; 0: they are left alone.
         temperature: Tem of L_pred.
         random_seed: of the student's dropout.
     """
 
     def __init__(
-        self, network: keras.Model, teacher: keras.Model, loss_weight: float, temperature: float, random_seed: int
+        self,
+        network: keras.Model,
+        teacher: keras.Model,
+        prediction_weight: float,
+        representation_weight: float,
+        temperature: float,
+        random_seed: int,
     ):
-        super().__init__(network, random_seed, {"classification_loss": 1.0, TASK_LOSS: loss_weight})
+        loss_weights = {"classification_loss": 1.0, TASK_LOSS: prediction_weight}
+        if representation_weight:
+            loss_weights[REPRESENTATION_LOSS] = representation_weight
+        super().__init__(network, random_seed, loss_weights)
         teacher.trainable = False
-        self.teacher = teacher
+        self.teacher = _with_representation(teacher)
+        self.student = _with_representation(network)
         self.temperature = temperature
+        self.representations = None
+        if representation_weight:
+            widths = (model.output[_REPRESENTATION].shape[-1] for model in (self.student, self.teacher))
+            self.representations = StateMatching(REPRESENTATION_LOSS, [(_REPRESENTATION, _REPRESENTATION)], *widths)
 
     def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
-        """Losses `classification_loss` and `task_prediction_loss`; statistics also: how often both answer alike."""
+        """Losses by name; statistics also: how often both answer alike, how near the representations are."""
         inputs = states.select(batch, states.ENCODER_INPUTS)
-        taught = self.teacher(inputs, training=False)
-        logits = self.network(inputs, training=training)
+        teacher = self.teacher(inputs, training=False)
+        student = self.student(inputs, training=training)
+        taught, logits = teacher[states.LOGITS], student[states.LOGITS]
         terms = self.terms_of_labels(batch, logits)
         weights = batch["example_weight"] * (1.0 - batch["has_label"])
         # One "position" per text: the loss of the corpus, over the classes instead of the vocabulary.
         loss = losses.soft_cross_entropy(taught[:, None], logits[:, None], weights[:, None], self.temperature)
         alike = tf.cast(tf.argmax(taught, -1) == tf.argmax(logits, -1), tf.float32)
-        statistics = {"alike": tf.reduce_sum(alike * weights), "unlabelled": tf.reduce_sum(weights)}
-        return Terms({**terms.losses, TASK_LOSS: loss}, {**terms.statistics, **statistics})
+        all_losses = {**terms.losses, TASK_LOSS: loss}
+        statistics = {
+            **terms.statistics,
+            "alike": tf.reduce_sum(alike * weights),
+            "unlabelled": tf.reduce_sum(weights),
+        }
+        if self.representations:
+            # One "token" per text, likewise.
+            outcome = self.representations(
+                {_REPRESENTATION: student[_REPRESENTATION][:, None]},
+                {_REPRESENTATION: teacher[_REPRESENTATION][:, None]},
+                {"padding_mask": tf.ones_like(batch["label_ids"])[:, None], "example_weight": batch["example_weight"]},
+            )
+            all_losses[REPRESENTATION_LOSS] = outcome.loss
+            statistics.update(outcome.statistics)
+        return Terms(all_losses, statistics)
 
     def summarise(self, statistics: dict) -> dict:
-        """Share of right labels, and of unlabelled texts for which the student answers as the teacher."""
+        """Share of right labels, of unlabelled texts answered as by the teacher; fit of the representations."""
         agreement = statistics["alike"] / tf.maximum(statistics["unlabelled"], 1e-9)
-        return {**super().summarise(statistics), "agreement_with_teacher": agreement}
+        fit = self.representations.summarise(statistics) if self.representations else {}
+        return {**super().summarise(statistics), "agreement_with_teacher": agreement, **fit}
+
+
+def _with_representation(classifier: keras.Model) -> keras.Model:
+    """The same layers; returns the pooled vector `[B, H]` beside the logits `[B, C]`."""
+    outputs = {_REPRESENTATION: classifier.get_layer("pooling").output, states.LOGITS: classifier.output}
+    return keras.Model(classifier.input, outputs, name=f"{classifier.name}_with_representation")

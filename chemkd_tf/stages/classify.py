@@ -196,7 +196,14 @@ def _model(
         )
     teacher = taught.build()
     load_weights(teacher, os.path.join(config.teacher_dir, WEIGHTS_FILE))
-    return TaskDistiller(network, teacher, config.task_prediction_loss_weight, config.temperature, config.random_seed)
+    return TaskDistiller(
+        network,
+        teacher,
+        config.task_prediction_loss_weight,
+        config.task_representation_loss_weight,
+        config.temperature,
+        config.random_seed,
+    )
 
 
 def _read_unlabelled(

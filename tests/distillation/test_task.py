@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from chemkd_tf.distillation.task import TASK_LOSS, TaskDistiller
+from chemkd_tf.distillation.task import REPRESENTATION_LOSS, TASK_LOSS, TaskDistiller
 from chemkd_tf.errors import InputError
 from chemkd_tf.models.classifier import TextClassifier
 from chemkd_tf.models.heads import classification_model
@@ -36,11 +36,11 @@ def mixed_batch():
             "example_weight": weights}  # fmt: skip
 
 
-def distiller(temperature=2.0, loss_weight=0.5):
+def distiller(temperature=2.0, prediction_weight=0.5, representation_weight=0.0):
     keras.utils.set_random_seed(3)
     teacher = classification_model(build_teacher(tiny.teacher_architecture(), 0.5), CLASSES, "mean", 0.5)
     student = classification_model(build_student(tiny.student_architecture()), CLASSES, "mean", 0.0)
-    return TaskDistiller(student, teacher, loss_weight, temperature, random_seed=1)
+    return TaskDistiller(student, teacher, prediction_weight, representation_weight, temperature, random_seed=1)
 
 
 def softmax(logits):
@@ -51,7 +51,9 @@ def softmax(logits):
 def test_its_losses_are_those_of_plain_arithmetic():
     model, batch = distiller(), mixed_batch()
     inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
-    taught, answered = (network(inputs, training=False).numpy().tolist() for network in (model.teacher, model.network))
+    taught, answered = (
+        network(inputs, training=False)["logits"].numpy().tolist() for network in (model.teacher, model.student)
+    )
     # training=True: the teacher must not drop out all the same.
     terms = model.compute_terms(tiny.tensors(batch), training=True)
     labelled = [-math.log(softmax(answered[row])[batch["label_ids"][row]]) for row in (0, 1)]
@@ -82,11 +84,41 @@ def test_its_losses_are_those_of_plain_arithmetic():
     assert metrics == pytest.approx({"accuracy": np.mean(right), "agreement_with_teacher": np.mean(alike)})
 
 
-def test_only_the_student_is_trained():
+def test_the_loss_of_the_representations_is_that_of_plain_arithmetic():
+    model, batch = distiller(representation_weight=3.0), mixed_batch()
+    inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
+
+    def mean_over_tokens(network):
+        hidden = keras.Model(network.input, network.get_layer("pooling").input[0])(inputs, training=False).numpy()
+        return [hidden[row, : batch["padding_mask"][row].sum()].mean(axis=0) for row in range(6)]
+
+    student, teacher = mean_over_tokens(model.network), mean_over_tokens(model.teacher)
+    (projection,) = {id(layer): layer for layer in model.representations.projections}.values()
+    matrix = projection.kernel.numpy()
+    assert matrix.shape == (len(student[0]), len(teacher[0]))
+    expected = [((student[row] @ matrix - teacher[row]) ** 2).mean() for row in range(5)]
+    plain = distiller().compute_terms(tiny.tensors(batch), training=True)
+    terms = model.compute_terms(tiny.tensors(batch), training=True)
+    total, weight = terms.losses[REPRESENTATION_LOSS]
+    np.testing.assert_allclose(total, [*expected, 0], rtol=1e-4)  # labelled texts count too; the filling row does not
+    assert weight.numpy().tolist() == [1, 1, 1, 1, 1, 0]
+    for name in plain.losses:
+        np.testing.assert_allclose(terms.losses[name], plain.losses[name], rtol=1e-5)
+    assert model.loss_weights[REPRESENTATION_LOSS] == 3.0
+    metrics = model.summarise(terms.statistics)
+    residual = sum(((student[row] @ matrix - teacher[row]) ** 2).sum() for row in range(5))
+    variance = 5 * np.var(np.array(teacher[:5]), axis=0).sum()
+    assert float(metrics["r_squared_representation"]) == pytest.approx(1 - residual / variance, rel=1e-3)
+
+
+def test_only_the_student_and_its_projection_are_trained():
     model = distiller()
-    assert {variable.path for variable in model.trainable_variables} == {
-        variable.path for variable in model.network.trainable_variables
-    }
+    expected = {id(variable) for variable in model.network.trainable_variables}
+    assert {id(variable) for variable in model.trainable_variables} == expected
+    model = distiller(representation_weight=1.0)
+    expected = {id(variable) for variable in model.network.trainable_variables}
+    expected.add(id(model.representations.projections[0].kernel))
+    assert {id(variable) for variable in model.trainable_variables} == expected
 
 
 # --- The stage ---
@@ -127,7 +159,7 @@ def test_one_replica_and_two_make_the_same_student_and_the_teacher_stays(built, 
         run(
             built, taught, tmp_path / str(replicas), num_replicas=replicas, num_train_epochs=0.375, train_batch_size=3,
             classifier_dropout=0.0, warmup_proportion=0.0, learning_rate=1e-3, log_every_steps=1,
-            sentence_drop_prob=0.3, token_mask_prob=0.2, shuffle_sentences=True,
+            sentence_drop_prob=0.3, token_mask_prob=0.2, shuffle_sentences=True, task_representation_loss_weight=2.0,
         )  # fmt: skip
     one, two = (pipeline.arrays(tmp_path / name / "classifier.weights.h5") for name in "12")
     assert one.keys() == two.keys()
@@ -162,6 +194,7 @@ def test_the_student_comes_to_answer_as_its_teacher(built, taught, tmp_path):
         ({"unlabelled_batch_size": 0}, "--unlabelled_batch_size=0: at least 1"),
         ({"temperature": 0.0}, "--temperature=0.0: above 0"),
         ({"task_prediction_loss_weight": -1.0}, "--task_prediction_loss_weight=-1.0: 0 \\(off\\) or more"),
+        ({"task_representation_loss_weight": -1.0}, "--task_representation_loss_weight=-1.0: 0 \\(off\\) or more"),
         ({"token_mask_prob": 0.6}, "--token_mask_prob=0.6: from 0 to 0.5"),
         ({"sentence_drop_prob": 1.0}, "--sentence_drop_prob=1.0: from 0 to below 1"),
         ({"eval_every_epochs": 0}, "--eval_every_epochs=0: at least 1"),

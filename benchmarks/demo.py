@@ -52,11 +52,11 @@ ON_SENTENCES = (
     "--train_batch_size=64 --learning_rate=2e-3 --num_train_steps=300 --num_warmup_steps=40 --eval_every_steps=300"
 )
 ON_ADVERTS = (
-    "--train_batch_size=16 --learning_rate=2e-3 --num_train_steps=2000 --num_warmup_steps=20 --eval_every_steps=1000"
+    "--train_batch_size=16 --learning_rate=2e-3 --num_train_steps=2300 --num_warmup_steps=20 --eval_every_steps=1150"
 )
 STUDENT = (
-    "--student_width=96 --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=200 --num_warmup_steps=20 "
-    "--group_by_length --eval_every_steps=100 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
+    "--student_width=128 --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=250 --num_warmup_steps=20 "
+    "--group_by_length --eval_every_steps=125 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
 )
 # The same for all: without dropping and shuffling sentences each of them learns its 400 texts by heart. Clipping
 # and the weight of the teacher's answers were chosen on dev, for each student by itself (docs/deviations.md, 30).
@@ -67,14 +67,14 @@ CLASSIFIER = (
 # Model of the table: what its encoder starts from, how it is fine-tuned. The distilled student also learns what the
 # teacher of its own seed answers for unlabelled adverts (paper section 4.3.1), so teachers come first.
 CLASSIFIERS = {
-    "teacher": "--init_checkpoint={directory}/teacher --learning_rate=1e-3 --num_train_epochs=14",
+    "teacher": "--init_checkpoint={directory}/teacher --learning_rate=1e-3 --num_train_epochs=16",
     "student_distilled": (
         "--init_checkpoint={directory}/student --teacher_dir={directory}/teacher_{seed} "
         "--unlabelled_file={directory}/text/corpus.txt --task_prediction_loss_weight=2 --learning_rate=1e-2 "
-        "--clip_norm=0 --num_train_epochs=8"
+        "--clip_norm=0 --num_train_epochs=10"
     ),
     "student_undistilled": (
-        "--init_checkpoint={directory}/student --random_init --learning_rate=1e-2 --num_train_epochs=18"
+        "--init_checkpoint={directory}/student --random_init --learning_rate=1e-2 --num_train_epochs=20"
     ),
 }
 ROWS = ("teacher", "student_distilled", "student_undistilled")

@@ -47,22 +47,22 @@ TEACHER_SHAPE = (
     "--max_position_embeddings=128 --initializer_range=0.05 --position_initializer=fixed_sinusoidal"
 )
 # Two replicas, a core each, make the same teacher as one on both cores, and sooner.
-PRETRAINING = "--group_by_length --num_replicas=2 --max_eval_steps=10 --save_checkpoints_steps=200 --random_seed=1"
+PRETRAINING = "--num_replicas=2 --max_eval_steps=10 --save_checkpoints_steps=200 --random_seed=1"
 ON_SENTENCES = (
     "--train_batch_size=64 --learning_rate=2e-3 --num_train_steps=300 --num_warmup_steps=40 --eval_every_steps=300"
 )
 ON_ADVERTS = (
-    "--train_batch_size=16 --learning_rate=2e-3 --num_train_steps=2300 --num_warmup_steps=20 --eval_every_steps=1150"
+    "--train_batch_size=16 --learning_rate=2e-3 --num_train_steps=2000 --num_warmup_steps=20 --eval_every_steps=1000"
 )
 STUDENT = (
-    "--student_width=128 --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=250 --num_warmup_steps=20 "
-    "--group_by_length --eval_every_steps=125 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
+    "--student_width=128 --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=300 --num_warmup_steps=20 "
+    "--eval_every_steps=150 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
 )
 # The same for all: without dropping and shuffling sentences each of them learns its 400 texts by heart. Clipping
 # and the weight of the teacher's answers were chosen on dev, for each student by itself (docs/deviations.md, 30).
 CLASSIFIER = (
-    "--do_train --do_eval --pooling=mean --sentence_drop_prob=0.4 --shuffle_sentences --group_by_length "
-    "--train_batch_size=16 --eval_batch_size=64 --eval_every_epochs=4"
+    "--do_train --do_eval --pooling=mean --sentence_drop_prob=0.4 --shuffle_sentences --train_batch_size=16 "
+    "--eval_batch_size=64 --eval_every_epochs=4"
 )
 # Model of the table: what its encoder starts from, how it is fine-tuned. The distilled student also learns what the
 # teacher of its own seed answers for unlabelled adverts (paper section 4.3.1), so teachers come first.

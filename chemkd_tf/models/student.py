@@ -5,6 +5,7 @@ import keras_nlp
 
 from chemkd_tf.models import states
 from chemkd_tf.models.architecture import StudentArchitecture
+from chemkd_tf.models.bilstm import Bidirectional
 
 
 def build_student(architecture: StudentArchitecture) -> keras.Model:
@@ -34,8 +35,8 @@ def build_student(architecture: StudentArchitecture) -> keras.Model:
     return keras.Model(inputs, outputs, name="student")
 
 
-def _bilstm(architecture: StudentArchitecture, number: int) -> keras.layers.Bidirectional:
+def _bilstm(architecture: StudentArchitecture, number: int) -> Bidirectional:
     units = architecture.units_per_direction or architecture.hidden_dim // 2
     # No recurrent dropout and no unrolling: either would lose the cuDNN kernel on a GPU.
     lstm = keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")
-    return keras.layers.Bidirectional(lstm, name=f"bilstm_{number}")
+    return Bidirectional(lstm, name=f"bilstm_{number}")

@@ -55,26 +55,33 @@ class TaskDistiller(Classification):
     def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
         """Losses by name; statistics also: how often both answer alike, how near the representations are."""
         inputs = states.select(batch, states.ENCODER_INPUTS)
-        teacher = self.teacher(inputs, training=False)
-        student = self.student(inputs, training=training)
+        # Only the texts whose answers count are shown to the teacher.
+        asked = tf.ones_like(batch["has_label"]) if self.representations else 1.0 - batch["has_label"]
+        asked = tf.where(asked * batch["example_weight"] > 0)[:, 0]
+        teacher = self.teacher({name: tf.gather(value, asked) for name, value in inputs.items()}, training=False)
+        outputs = self.student(inputs, training=training)
+        terms = self.terms_of_labels(batch, outputs[states.LOGITS])
+        student = {name: tf.gather(value, asked) for name, value in outputs.items()}
         taught, logits = teacher[states.LOGITS], student[states.LOGITS]
-        terms = self.terms_of_labels(batch, logits)
-        weights = batch["example_weight"] * (1.0 - batch["has_label"])
+        weights, has_label = (tf.gather(batch[name], asked) for name in ("example_weight", "has_label"))
+        unlabelled_weights = weights * (1.0 - has_label)
         # One "position" per text: the loss of the corpus, over the classes instead of the vocabulary.
-        loss = losses.soft_cross_entropy(taught[:, None], logits[:, None], weights[:, None], self.temperature)
+        loss = losses.soft_cross_entropy(
+            taught[:, None], logits[:, None], unlabelled_weights[:, None], self.temperature
+        )
         alike = tf.cast(tf.argmax(taught, -1) == tf.argmax(logits, -1), tf.float32)
         all_losses = {**terms.losses, TASK_LOSS: loss}
         statistics = {
             **terms.statistics,
-            "alike": tf.reduce_sum(alike * weights),
-            "unlabelled": tf.reduce_sum(weights),
+            "alike": tf.reduce_sum(alike * unlabelled_weights),
+            "unlabelled": tf.reduce_sum(unlabelled_weights),
         }
         if self.representations:
             # One "token" per text, likewise.
             outcome = self.representations(
                 {_REPRESENTATION: student[_REPRESENTATION][:, None]},
                 {_REPRESENTATION: teacher[_REPRESENTATION][:, None]},
-                {"padding_mask": tf.ones_like(batch["label_ids"])[:, None], "example_weight": batch["example_weight"]},
+                {"padding_mask": tf.ones_like(weights)[:, None], "example_weight": weights},
             )
             all_losses[REPRESENTATION_LOSS] = outcome.loss
             statistics.update(outcome.statistics)

@@ -73,8 +73,8 @@ def test_its_losses_are_those_of_plain_arithmetic():
     np.testing.assert_allclose(total, [*labelled, 0, 0, 0, 0], rtol=1e-5)
     assert weight.numpy().tolist() == [1, 1, 0, 0, 0, 0]
     total, weight = terms.losses[TASK_LOSS]
-    np.testing.assert_allclose(total, [0, 0, *soft, 0], rtol=1e-5)
-    assert weight.numpy().tolist() == [0, 0, 1, 1, 1, 0]
+    np.testing.assert_allclose(total, soft, rtol=1e-5)  # the teacher is not asked about the others
+    assert weight.numpy().tolist() == [1, 1, 1]
     objective = model.objective({name: tf.reduce_sum(pair[0]) for name, pair in terms.losses.items()},
                                 {name: tf.reduce_sum(pair[1]) for name, pair in terms.losses.items()})  # fmt: skip
     assert float(objective) == pytest.approx(sum(labelled) / 2 + 0.5 * sum(soft) / 3, rel=1e-5)
@@ -100,10 +100,11 @@ def test_the_loss_of_the_representations_is_that_of_plain_arithmetic():
     plain = distiller().compute_terms(tiny.tensors(batch), training=True)
     terms = model.compute_terms(tiny.tensors(batch), training=True)
     total, weight = terms.losses[REPRESENTATION_LOSS]
-    np.testing.assert_allclose(total, [*expected, 0], rtol=1e-4)  # labelled texts count too; the filling row does not
-    assert weight.numpy().tolist() == [1, 1, 1, 1, 1, 0]
+    np.testing.assert_allclose(total, expected, rtol=1e-4)  # labelled texts count too; the filling row does not
+    assert weight.numpy().tolist() == [1, 1, 1, 1, 1]
     for name in plain.losses:
-        np.testing.assert_allclose(terms.losses[name], plain.losses[name], rtol=1e-5)
+        for found, without in zip(terms.losses[name], plain.losses[name], strict=True):
+            np.testing.assert_allclose(tf.reduce_sum(found), tf.reduce_sum(without), rtol=1e-5)
     assert model.loss_weights[REPRESENTATION_LOSS] == 3.0
     metrics = model.summarise(terms.statistics)
     residual = sum(((student[row] @ matrix - teacher[row]) ** 2).sum() for row in range(5))
@@ -119,6 +120,16 @@ def test_only_the_student_and_its_projection_are_trained():
     expected = {id(variable) for variable in model.network.trainable_variables}
     expected.add(id(model.representations.projections[0].kernel))
     assert {id(variable) for variable in model.trainable_variables} == expected
+
+
+def test_a_share_of_labelled_texts_alone_asks_the_teacher_nothing():
+    """A replica's share may hold no unlabelled text."""
+    model, batch = distiller(), mixed_batch()
+    share = {name: value[:2] for name, value in batch.items()}
+    terms = tf.function(model.compute_terms)(tiny.tensors(share), training=True)
+    total, weight = terms.losses[TASK_LOSS]
+    assert total.shape == weight.shape == (0,)
+    assert float(tf.reduce_sum(terms.losses["classification_loss"][1])) == 2
 
 
 # --- The stage ---

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
                 "command": f"python -m benchmarks.bilstm --repetitions={FLAGS.repetitions}",
                 "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "one per core"),
                 "cores": os.cpu_count(),
-                "processor": platform.processor() or platform.machine(),
+                "processor": processor(),
                 "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
                 "results": rows,
             },
@@ -117,6 +117,18 @@ def best_of_turns(steps: list[Callable], repetitions: int) -> list[float]:
             if repetition >= 2:  # the first trace and warm up
                 best[index] = min(best[index], time.perf_counter() - started)
     return best
+
+
+def processor() -> str:
+    """What the system calls the processor, and the vector instructions that matter here."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            fields = dict(line.strip().split("\t: ", 1) for line in file if "\t: " in line)
+            fields = {name.strip(): value for name, value in fields.items()}
+    except OSError:
+        return platform.processor() or platform.machine()
+    vectors = [name for name in ("avx2", "avx512f", "avx512_vnni") if name in fields.get("flags", "").split()]
+    return ", ".join([fields.get("model name", platform.machine()), *vectors])
 
 
 if __name__ == "__main__":

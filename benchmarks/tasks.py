@@ -11,6 +11,7 @@ Killed and started again, it goes on with the runs that are missing.
 
 import json
 import os
+import shlex
 import statistics
 import sys
 from typing import Any
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> None:
     write_json(
         FLAGS.output_json,
         {
-            "command": " ".join(["python -m benchmarks.tasks", *sys.argv[1:]]),
+            "command": "python -m benchmarks.tasks " + shlex.join(sys.argv[1:]),
             "reported_texts": len(labels),
             "training_texts": [len(split["train"][1]) for split in splits],
             "texts_that_choose_the_epoch": [len(split["dev"][1]) for split in splits],

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from benchmarks import tasks
 from benchmarks.results_table import table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -19,6 +20,13 @@ def test_the_table_of_the_readme_is_that_of_the_measured_results():
     results = json.loads(read("docs/results/demo.json"))
     between = re.search(r"<!-- demo table -->\n(.*?)<!-- end of demo table -->", read("README.md"), re.DOTALL)[1]
     assert between.strip("\n`") == table(results["results"])
+
+
+@pytest.mark.parametrize("task", ["hazard_class"])
+def test_the_tables_of_real_tasks_are_those_of_the_measured_results(task):
+    results = json.loads(read(f"docs/results/{task}.json"))["results"]
+    pattern = rf"<!-- {task} table -->\n(.*?)<!-- end of {task} table -->"
+    assert re.search(pattern, read("README.md"), re.DOTALL)[1].strip() == tasks.table(results)
 
 
 @pytest.mark.parametrize("row", json.loads(read("docs/results/demo.json"))["results"], ids=lambda row: row["model"])

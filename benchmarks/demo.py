@@ -132,8 +132,7 @@ def prepare_data(directory: str) -> None:
         run(
             "",
             f"data_prep/create_pretraining_data.py --input_file={directory}/text/{text}.txt "
-            f"--vocab_file={directory}/vocab.txt --output_file={directory}/records/{name} --random_seed=1 "
-            f"{arguments}",
+            f"--vocab_file={directory}/vocab.txt --output_file={directory}/records/{name} --random_seed=1 " + arguments,
             done=f"{directory}/records/{name}.manifest.json",
         )
 
@@ -141,7 +140,7 @@ def prepare_data(directory: str) -> None:
 def distil_and_classify(directory: str) -> None:
     """Distillation, then three seeds of each classifier; each starts as soon as what it needs is there."""
     print(
-        f"\n3. Student: 3 BiLSTM layers, distilled from the teacher's layers 1, 3, 5\n"
+        "\n3. Student: 3 BiLSTM layers, distilled from the teacher's layers 1, 3, 5\n"
         f"4. Classifiers: 400 labels, {len(SEEDS)} seeds\n{PARALLEL_RUNS} of these at a time; their logs are in files",
         flush=True,
     )

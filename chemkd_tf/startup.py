@@ -44,8 +44,9 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 def keep_freed_memory() -> bool:
     """Asks glibc to keep freed memory for the next tensor; returns whether it does.
 
-    By default large tensors go back to the system when they are freed, and every update pays for fresh pages: two
-    thirds of a BiLSTM's update on a CPU. An environment that sets glibc's own MALLOC_ variables is left alone.
+    By default large tensors go back to the system when they are freed, and every update pays for fresh pages: in one
+    look 0.18 of the 0.26 CPU seconds of a student's update (200 wide, 16 x 96 tokens). An environment that sets glibc's
+    own MALLOC_ variables is left alone.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False

@@ -177,7 +177,8 @@ def labelled_batches(
         augmentation: what makes a variant of each labelled text; that of the run's n-th depends on `random_seed` and n.
         unlabelled: texts without labels (their `label_ids` count for nothing), as they are.
         unlabelled_batch_size: how many of them follow the labelled ones in each batch.
-        group_by_length: rows of about the same length share a batch (see `grouped_by_length`).
+        group_by_length: rows of about the same length share a batch (see `grouped_by_length`); the batches of the last
+            group then depend on `num_batches` too.
     """
 
     def vary(numbers, token_ids, lengths):

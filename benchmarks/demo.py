@@ -61,8 +61,8 @@ STUDENT = (
 # The same for all: without dropping and shuffling sentences each of them learns its 400 texts by heart. Clipping
 # and the weight of the teacher's answers were chosen on dev, for each student by itself (docs/deviations.md, 30).
 CLASSIFIER = (
-    "--do_train --do_eval --pooling=mean --sentence_drop_prob=0.4 --shuffle_sentences --train_batch_size=16 "
-    "--eval_batch_size=64 --eval_every_epochs=4"
+    "--do_train --do_eval --pooling=mean --group_by_length --sentence_drop_prob=0.4 --shuffle_sentences "
+    "--train_batch_size=16 --eval_batch_size=64 --eval_every_epochs=4"
 )
 # Model of the table: what its encoder starts from, how it is fine-tuned. The distilled student also learns what the
 # teacher of its own seed answers for unlabelled adverts (paper section 4.3.1), so teachers come first.

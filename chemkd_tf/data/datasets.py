@@ -1,5 +1,6 @@
 """Batches for training: global batch k is a function of (seed, k), so that to resume is to skip k batches."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ SHUFFLE_BUFFER = 10_000
 # Batches that share out their rows by length.
 GROUPED_BATCHES = 32
 _FOREVER = 2**40  # epochs
+# Fixed, not tf.data.AUTOTUNE: see `untuned`.
+_PARALLEL_CALLS = min(8, len(os.sched_getaffinity(0)))
+_BATCHES_AHEAD = 4
 # Keeps the random numbers of a text's variant apart from those of an epoch's order.
 _AUGMENTATION_STREAM = 1
 
@@ -93,7 +97,7 @@ def grouped_by_length(batches: tf.data.Dataset, random_seed: int, first_batch: i
 
     start = group_start(first_batch)
     groups = batches.batch(GROUPED_BATCHES).enumerate(start // GROUPED_BATCHES)
-    regrouped = groups.map(regroup, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
+    regrouped = groups.map(regroup, num_parallel_calls=_PARALLEL_CALLS, deterministic=True).unbatch()
     # Gathering by a two-dimensional index forgets the batches' shapes.
     regrouped = regrouped.map(
         lambda batch: {name: tf.ensure_shape(value, batches.element_spec[name].shape) for name, value in batch.items()}
@@ -137,7 +141,7 @@ def round_up(size: int, multiple: int) -> int:
 def _parsed(batches: tf.data.Dataset, max_seq_length: int, max_predictions_per_seq: int) -> tf.data.Dataset:
     return batches.map(
         lambda serialized: parse_pretraining_batch(serialized, max_seq_length, max_predictions_per_seq),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=_PARALLEL_CALLS,
         deterministic=True,
     )
 
@@ -248,12 +252,25 @@ def _batches(
             "example_weight": tf.ones_like(index, tf.float32),
         }
 
-    return places.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+    return places.batch(batch_size).map(gather, num_parallel_calls=_PARALLEL_CALLS)
 
 
 def _shared_out(batches: tf.data.Dataset, batch_size: int, num_replicas: int) -> tf.data.Dataset:
     """Full batches without needless padding, made ahead of the update that needs them."""
     size = round_up(batch_size, num_replicas)
-    return batches.map(
-        lambda batch: trim_padding(fill_batch(batch, size)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    ).prefetch(tf.data.AUTOTUNE)
+    batches = batches.map(
+        lambda batch: trim_padding(fill_batch(batch, size)), num_parallel_calls=_PARALLEL_CALLS, deterministic=True
+    )
+    return untuned(batches.prefetch(_BATCHES_AHEAD))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns `dataset` without tf.data's tuning while it runs.
+
+    The thread that tunes sleeps for up to a minute. Whoever is done with the data set wakes it and waits for its end,
+    but TensorFlow 2.21 wakes it before it says why, so now and then it falls asleep again, and a training's last update
+    is followed by as much as a minute of nothing.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

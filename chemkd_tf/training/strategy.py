@@ -5,8 +5,10 @@ import os
 
 import keras
 import tensorflow as tf
+from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from chemkd_tf import startup
+from chemkd_tf.data.datasets import untuned
 from chemkd_tf.errors import InputError
 
 
@@ -39,7 +41,16 @@ def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     """One strategy for one set of devices: two of them number their collectives alike, and TensorFlow aborts both."""
     startup.run_first_operation_quietly()
+    multi_device_iterator_ops._create_device_dataset = _untuned_device_dataset
     return tf.distribute.MirroredStrategy(list(devices))
+
+
+_create_device_dataset = multi_device_iterator_ops._create_device_dataset
+
+
+def _untuned_device_dataset(*arguments, **keywords) -> tf.data.Dataset:
+    """What a strategy keeps ready for one device, untuned as well; the strategy has no option for it."""
+    return untuned(_create_device_dataset(*arguments, **keywords))
 
 
 def _split_cpu(num_replicas: int) -> None:

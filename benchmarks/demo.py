@@ -37,7 +37,7 @@ WHOLE_ADVERTS = "--sample_mode=packed --do_whole_word_mask --masked_lm_prob=0.5 
 RECORDS = {
     "sentences": (
         "corpus",
-        "--sample_mode=sentence --dupe_factor=2 --max_seq_length=64 --masked_lm_prob=0.2 --max_predictions_per_seq=13",
+        "--sample_mode=sentence --dupe_factor=1 --max_seq_length=64 --masked_lm_prob=0.2 --max_predictions_per_seq=13",
     ),
     "adverts": ("corpus", f"{WHOLE_ADVERTS} --dupe_factor=3"),
     "heldout": ("heldout", f"{WHOLE_ADVERTS} --dupe_factor=1"),
@@ -47,34 +47,38 @@ TEACHER_SHAPE = (
     "--max_position_embeddings=128 --initializer_range=0.05 --position_initializer=fixed_sinusoidal"
 )
 # Two replicas, a core each, make the same teacher as one on both cores, and sooner.
-PRETRAINING = "--num_replicas=2 --max_eval_steps=10 --save_checkpoints_steps=200 --random_seed=1"
+PRETRAINING = "--num_replicas=2 --group_by_length --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
 ON_SENTENCES = (
     "--train_batch_size=64 --learning_rate=2e-3 --num_train_steps=300 --num_warmup_steps=40 --eval_every_steps=300"
 )
 ON_ADVERTS = (
-    "--train_batch_size=16 --learning_rate=2e-3 --num_train_steps=2000 --num_warmup_steps=20 --eval_every_steps=1000"
+    "--train_batch_size=32 --learning_rate=3e-3 --num_train_steps=950 --num_warmup_steps=30 --eval_every_steps=475"
 )
 STUDENT = (
-    "--student_width=128 --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=300 --num_warmup_steps=20 "
-    "--eval_every_steps=150 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
+    "--student_width=128 --group_by_length --train_batch_size=32 --learning_rate=5e-3 --num_train_steps=150 "
+    "--num_warmup_steps=15 --eval_every_steps=150 --max_eval_steps=10 --save_checkpoints_steps=50 --random_seed=1"
 )
 # The same for all: without dropping and shuffling sentences each of them learns its 400 texts by heart. Clipping
 # and the weight of the teacher's answers were chosen on dev, for each student by itself (docs/deviations.md, 30).
 CLASSIFIER = (
-    "--do_train --do_eval --pooling=mean --group_by_length --sentence_drop_prob=0.4 --shuffle_sentences "
-    "--train_batch_size=16 --eval_batch_size=64 --eval_every_epochs=4"
+    "--do_train --do_eval --pooling=mean --sentence_drop_prob=0.4 --shuffle_sentences --train_batch_size=16 "
+    "--eval_batch_size=64"
 )
 # Model of the table: what its encoder starts from, how it is fine-tuned. The distilled student also learns what the
 # teacher of its own seed answers for unlabelled adverts (paper section 4.3.1), so teachers come first.
 CLASSIFIERS = {
-    "teacher": "--init_checkpoint={directory}/teacher --learning_rate=1e-3 --num_train_epochs=16",
+    "teacher": (
+        "--init_checkpoint={directory}/teacher --group_by_length --learning_rate=1e-3 --num_train_epochs=14 "
+        "--eval_every_epochs=7"
+    ),
     "student_distilled": (
         "--init_checkpoint={directory}/student --teacher_dir={directory}/teacher_{seed} "
-        "--unlabelled_file={directory}/text/corpus.txt --task_prediction_loss_weight=2 --learning_rate=1e-2 "
-        "--clip_norm=0 --num_train_epochs=10"
+        "--unlabelled_file={directory}/text/corpus.txt --max_unlabelled_texts=2000 --task_prediction_loss_weight=2 "
+        "--group_by_length --learning_rate=1e-2 --clip_norm=0 --num_train_epochs=12 --eval_every_epochs=6"
     ),
     "student_undistilled": (
-        "--init_checkpoint={directory}/student --random_init --learning_rate=1e-2 --num_train_epochs=20"
+        "--init_checkpoint={directory}/student --random_init --learning_rate=1e-2 --num_train_epochs=20 "
+        "--eval_every_epochs=5"
     ),
 }
 ROWS = ("teacher", "student_distilled", "student_undistilled")

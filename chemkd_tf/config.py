@@ -266,6 +266,9 @@ class ClassificationConfig(TrainingConfig):
         "", "Text files or globs for --teacher_dir, comma-separated: articles as in a corpus."
     )
     unlabelled_batch_size: int = option(32, "Articles of --unlabelled_file per update, beside --train_batch_size.")
+    max_unlabelled_texts: int = option(
+        0, "Articles drawn from --unlabelled_file; the teacher answers once for each. 0: as many as the updates take."
+    )
     task_prediction_loss_weight: float = option(1.0, "Weight of the teacher's answers; the labels weigh 1.")
     task_representation_loss_weight: float = option(
         0.0, "Weight of the squared error between the vectors that teacher and student read the classes from."
@@ -306,6 +309,7 @@ class ClassificationConfig(TrainingConfig):
             bool(self.teacher_dir) == bool(self.unlabelled_file),
             "--teacher_dir and --unlabelled_file need each other: the teacher answers for unlabelled texts",
         )
+        require(self.max_unlabelled_texts >= 0, f"--max_unlabelled_texts={self.max_unlabelled_texts}: 0 (all) or more")
         for name in ("task_prediction_loss_weight", "task_representation_loss_weight"):
             require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (off) or more")
         require(self.temperature > 0, f"--temperature={self.temperature}: above 0")

@@ -14,6 +14,7 @@ from chemkd_tf.data.records import parse_pretraining_batch
 SHUFFLE_BUFFER = 10_000
 # Batches that share out their rows by length.
 GROUPED_BATCHES = 32
+TAUGHT_LOGITS = "taught_logits"
 _FOREVER = 2**40  # epochs
 # Fixed, not tf.data.AUTOTUNE: see `untuned`.
 _PARALLEL_CALLS = min(8, len(os.sched_getaffinity(0)))
@@ -147,11 +148,21 @@ def _parsed(batches: tf.data.Dataset, max_seq_length: int, max_predictions_per_s
 
 
 class EncodedTexts(NamedTuple):
-    """A labelled split: `token_ids` int32 `[N, T]` padded with 0 ([PAD]), `lengths` and `label_ids` int32 `[N]`."""
+    """Texts: `token_ids` int32 `[N, T]` padded with 0 ([PAD]), `lengths` and `label_ids` int32 `[N]`.
+
+    `taught_logits` float32 `[N, C]`: what a teacher answers for them, where one was asked.
+    """
 
     token_ids: np.ndarray
     lengths: np.ndarray
     label_ids: np.ndarray
+    taught_logits: np.ndarray | None = None
+
+
+def sorted_by_length(examples: EncodedTexts) -> EncodedTexts:
+    """Returns the examples, the shortest first: batches of neighbours hold little padding."""
+    order = np.argsort(examples.lengths, kind="stable")
+    return EncodedTexts(*(array if array is None else array[order] for array in examples))
 
 
 def labelled_batches(
@@ -169,7 +180,8 @@ def labelled_batches(
     """Returns global batches `first_batch` ... `num_batches` - 1, every epoch in another order.
 
     Batches are cut from the epochs laid end to end, so that every one of them is full. Shapes as in the batch contract,
-    with `label_ids` int32 `[B]` and `has_label` float32 `[B]`.
+    with `label_ids` int32 `[B]` and `has_label` float32 `[B]`; with `taught_logits` float32 `[B, C]` (0 for the
+    labelled ones) where `unlabelled` has them.
 
     Args:
         examples: the labelled texts.
@@ -199,6 +211,9 @@ def labelled_batches(
 
     batches = batches_of(examples, batch_size, augmentation and vary)
     if unlabelled:
+        if unlabelled.taught_logits is not None:
+            nothing = tf.zeros([batch_size, unlabelled.taught_logits.shape[1]])
+            batches = batches.map(lambda batch: {**batch, TAUGHT_LOGITS: nothing})
         others = batches_of(unlabelled, unlabelled_batch_size).map(
             lambda batch: {**batch, "has_label": tf.zeros_like(batch["has_label"])}
         )
@@ -235,7 +250,8 @@ def _batches(
     vary: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> tf.data.Dataset:
     """The examples at `places` as batches, not yet trimmed."""
-    token_ids, lengths, label_ids = (tf.constant(array, tf.int32) for array in examples)
+    token_ids, lengths, label_ids = (tf.constant(array, tf.int32) for array in examples[:3])
+    taught_logits = None if examples.taught_logits is None else tf.constant(examples.taught_logits, tf.float32)
 
     def gather(numbers, index):
         rows, row_lengths = tf.gather(token_ids, index), tf.gather(lengths, index)
@@ -243,7 +259,7 @@ def _batches(
             shapes = rows.shape, row_lengths.shape
             rows, row_lengths = tf.numpy_function(vary, (numbers, rows, row_lengths), (tf.int32, tf.int32))
             rows, row_lengths = tf.ensure_shape(rows, shapes[0]), tf.ensure_shape(row_lengths, shapes[1])
-        return {
+        batch = {
             "token_ids": rows,
             "segment_ids": tf.zeros_like(rows),
             "padding_mask": tf.sequence_mask(row_lengths, rows.shape[1], tf.int32),
@@ -251,6 +267,7 @@ def _batches(
             "has_label": tf.ones_like(index, tf.float32),
             "example_weight": tf.ones_like(index, tf.float32),
         }
+        return batch if taught_logits is None else {**batch, TAUGHT_LOGITS: tf.gather(taught_logits, index)}
 
     return places.batch(batch_size).map(gather, num_parallel_calls=_PARALLEL_CALLS)
 

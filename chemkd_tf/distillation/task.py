@@ -1,11 +1,13 @@
 """Distillation on a task: a fine-tuned teacher answers for texts that have no label (paper section 4.3.1)."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from chemkd_tf.distillation import losses
 from chemkd_tf.distillation.objectives import StateMatching
 from chemkd_tf.models import states
+from chemkd_tf.progress import Progress
 from chemkd_tf.training.classification import Classification
 from chemkd_tf.training.replica_exact import Terms
 
@@ -23,7 +25,8 @@ class TaskDistiller(Classification):
 
     Args:
         network: the student, see `heads.classification_model`.
-        teacher: a fine-tuned classifier with the same classes; it never moves and never drops out.
+        teacher: a fine-tuned classifier with the same classes; it never moves and never drops out. Batches with
+            `taught_logits` hold its answers already (`answers`): it is then asked for representations alone.
         prediction_weight: of L_pred; the labels' weighs 1.
         representation_weight: of the mean squared error of the representations; 0: they are left alone.
         temperature: Tem of L_pred.
@@ -58,11 +61,15 @@ class TaskDistiller(Classification):
         # Only the texts whose answers count are shown to the teacher.
         asked = tf.ones_like(batch["has_label"]) if self.representations else 1.0 - batch["has_label"]
         asked = tf.where(asked * batch["example_weight"] > 0)[:, 0]
-        teacher = self.teacher({name: tf.gather(value, asked) for name, value in inputs.items()}, training=False)
+        if self.representations or states.TAUGHT_LOGITS not in batch:
+            teacher = self.teacher({name: tf.gather(value, asked) for name, value in inputs.items()}, training=False)
+            taught = teacher[states.LOGITS]
+        else:
+            taught = tf.gather(batch[states.TAUGHT_LOGITS], asked)
         outputs = self.student(inputs, training=training)
         terms = self.terms_of_labels(batch, outputs[states.LOGITS])
         student = {name: tf.gather(value, asked) for name, value in outputs.items()}
-        taught, logits = teacher[states.LOGITS], student[states.LOGITS]
+        logits = student[states.LOGITS]
         weights, has_label = (tf.gather(batch[name], asked) for name in ("example_weight", "has_label"))
         unlabelled_weights = weights * (1.0 - has_label)
         # One "position" per text: the loss of the corpus, over the classes instead of the vocabulary.
@@ -92,6 +99,30 @@ class TaskDistiller(Classification):
         agreement = statistics["alike"] / tf.maximum(statistics["unlabelled"], 1e-9)
         fit = self.representations.summarise(statistics) if self.representations else {}
         return {**super().summarise(statistics), "agreement_with_teacher": agreement, **fit}
+
+
+def answers(teacher: keras.Model, batches: tf.data.Dataset, num_texts: int, label: str) -> np.ndarray:
+    """Asks a fine-tuned classifier once for every text, with progress.
+
+    Args:
+        teacher: see `TaskDistiller`.
+        batches: the texts in order, shapes as in the batch contract; rows behind the last text are passed over.
+        num_texts: N.
+        label: what the progress line says.
+
+    Returns:
+        Logits, float32 `[N, C]`.
+    """
+    ask = tf.function(lambda inputs: teacher(inputs, training=False)[states.LOGITS], reduce_retracing=True)
+    progress = Progress(label, num_texts, "texts")
+    found: list[np.ndarray] = []
+    done = 0
+    for batch in batches:
+        found.append(ask(states.select(batch, states.ENCODER_INPUTS)).numpy())
+        done = min(done + len(found[-1]), num_texts)
+        progress.update(done)
+    progress.close()
+    return np.concatenate(found)[:num_texts].astype(np.float32)
 
 
 def _with_representation(classifier: keras.Model) -> keras.Model:

@@ -11,6 +11,7 @@ Shapes: B batch, T tokens, P masked positions, H width, V vocabulary.
 
 EMBEDDING = "embedding"
 LOGITS = "logits"
+TAUGHT_LOGITS = "taught_logits"  # in a batch: the teacher's answers [B, C], asked for beforehand
 MASK_POSITIONS = "mask_positions"
 ENCODER_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 

@@ -1,6 +1,7 @@
 """Stage 3: the encoder's output sequence feeds a downstream network trained on labels (paper sections 3.4 and 4.3)."""
 
 import dataclasses
+import hashlib
 import math
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from chemkd_tf.config import ClassificationConfig
 from chemkd_tf.data import datasets, labelled
 from chemkd_tf.data.augmentation import Augmentation
 from chemkd_tf.data.unlabelled import sample_articles
+from chemkd_tf.distillation import task
 from chemkd_tf.distillation.task import TaskDistiller
 from chemkd_tf.errors import InputError
 from chemkd_tf.export.saved_model import export_saved_model
@@ -116,9 +118,14 @@ def _train(config: ClassificationConfig) -> None:
         )
         for split, texts in splits.items()
     }
-    unlabelled = config.teacher_dir and _read_unlabelled(config, tokenizer, num_train_steps)
+    unlabelled = None
+    if config.teacher_dir:
+        unlabelled = _read_unlabelled(config, tokenizer, num_train_steps)
+        if not config.task_representation_loss_weight:  # that one compares variants, which are new each time
+            unlabelled = _taught(config, model, unlabelled, workdir)
     replicas = strategy.num_replicas_in_sync
     # One device evaluates: with more, filled rows would stand between the batches, not only behind the last.
+    examples["dev"] = datasets.sorted_by_length(examples["dev"])
     dev = datasets.labelled_examples(examples["dev"], config.eval_batch_size, num_replicas=1)
     predict = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True, autograph=False)
 
@@ -211,9 +218,26 @@ def _read_unlabelled(
 ) -> datasets.EncodedTexts:
     """As many articles as the run can use, encoded; a corpus may be larger than memory."""
     most = num_train_steps * config.unlabelled_batch_size
+    most = min(most, config.max_unlabelled_texts or most)
     articles = sample_articles(config.unlabelled_file, most, config.random_seed)
     encoded = encode(articles, tokenizer, config.max_seq_length)
     return datasets.EncodedTexts(*encoded, np.zeros(len(articles), np.int32))
+
+
+def _taught(
+    config: ClassificationConfig, model: TaskDistiller, texts: datasets.EncodedTexts, workdir: WorkingDirectory
+) -> datasets.EncodedTexts:
+    """The texts, shortest first, with the teacher's answers; a resumed run finds those in its folder."""
+    texts = datasets.sorted_by_length(texts)
+    with open(os.path.join(config.teacher_dir, WEIGHTS_FILE), "rb") as file:
+        teacher = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    path = workdir.file(f"answers_of_{teacher}.npy")
+    if not os.path.exists(path):
+        batches = datasets.labelled_examples(texts, config.eval_batch_size, num_replicas=1)
+        logits = task.answers(model.teacher, batches, len(texts.lengths), "asking the teacher")
+        with atomic_write(path, "wb") as file:
+            np.save(file, logits)
+    return texts._replace(taught_logits=np.load(path))
 
 
 def _load_encoder(config: ClassificationConfig) -> Pretrained:

@@ -65,6 +65,16 @@ def classifier(built):
     return TextClassifier(built.classifier)
 
 
+def test_a_text_gets_the_same_answer_alone_and_among_many(classifier):
+    """150 texts, long and short mixed, go through the network sorted by length, in three batches."""
+    texts = ["酸的溶液" * (number * 37 % 12) for number in range(150)]
+    together = classifier(texts)
+    assert together.shape == (150, 3)
+    for text, row in list(zip(texts, together, strict=True))[::7]:
+        np.testing.assert_allclose(classifier([text])[0], row, atol=1e-6)
+    assert classifier([]).shape == (0, 3)
+
+
 # --- Training and evaluation ---
 
 

@@ -69,3 +69,17 @@ def test_a_resumed_run_and_two_replicas_see_the_same_texts():
     for batch, expected in zip(batches(replicas=2), whole, strict=True):
         assert batch["example_weight"].tolist() == [1] * 5 + [0]
         np.testing.assert_array_equal(batch["token_ids"][:5], expected["token_ids"])
+
+
+@pytest.mark.parametrize("group_by_length", [False, True])
+def test_a_teachers_answers_follow_their_texts(group_by_length):
+    unlabelled = examples(50, 8)._replace(taught_logits=np.stack([np.arange(8), -np.arange(8)], axis=1))
+    found = labelled_batches(
+        examples(10, 5), 2, 7, 6, 0, 2, None, unlabelled, 3, group_by_length=group_by_length
+    ).as_numpy_iterator()
+    for batch in found:
+        answers = batch["taught_logits"]
+        assert answers.dtype == np.float32
+        np.testing.assert_array_equal(answers[:2], np.zeros((2, 2)))
+        numbers = batch["token_ids"][2:5, 0] - 50
+        np.testing.assert_array_equal(answers[2:5], np.stack([numbers, -numbers], axis=1))

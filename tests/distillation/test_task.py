@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from chemkd_tf.distillation.task import REPRESENTATION_LOSS, TASK_LOSS, TaskDistiller
+from chemkd_tf.data.datasets import EncodedTexts, labelled_examples
+from chemkd_tf.distillation import task
+from chemkd_tf.distillation.task import REPRESENTATION_LOSS, TASK_LOSS, TaskDistiller, answers
 from chemkd_tf.errors import InputError
 from chemkd_tf.models.classifier import TextClassifier
 from chemkd_tf.models.heads import classification_model
@@ -132,6 +134,35 @@ def test_a_share_of_labelled_texts_alone_asks_the_teacher_nothing():
     assert float(tf.reduce_sum(terms.losses["classification_loss"][1])) == 2
 
 
+def test_answers_asked_for_beforehand_give_the_same_losses():
+    model, batch = distiller(), mixed_batch()
+    inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
+    taught = model.teacher(inputs, training=False)["logits"].numpy()
+    taught[:2] = 0  # labelled texts: nobody asked
+    asked_now = model.compute_terms(tiny.tensors(batch), training=True)
+    model.teacher = None  # not asked again
+    beforehand = model.compute_terms(tiny.tensors({**batch, "taught_logits": taught}), training=True)
+    for name in asked_now.losses:
+        for one, other in zip(asked_now.losses[name], beforehand.losses[name], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert asked_now.statistics.keys() == beforehand.statistics.keys()
+    for name, value in asked_now.statistics.items():
+        np.testing.assert_allclose(value, beforehand.statistics[name])
+
+
+@pytest.mark.parametrize("size", [1, 4, 6, 9])
+def test_the_teacher_answers_every_text_once_in_order(size):
+    model = distiller()
+    batch = tiny.batch(seed=4)
+    lengths = batch["padding_mask"].sum(axis=1).astype(np.int32)
+    texts = EncodedTexts(batch["token_ids"], lengths, np.zeros(len(lengths), np.int32))
+    inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
+    expected = model.teacher({**inputs, "segment_ids": 0 * inputs["segment_ids"]}, training=False)["logits"]
+    found = answers(model.teacher, labelled_examples(texts, size, 1), len(lengths), "asking")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 # --- The stage ---
 
 
@@ -164,13 +195,17 @@ def lines_of(output_dir, split):
         return [line for line in map(json.loads, file) if line["split"] == split]
 
 
-def test_one_replica_and_two_make_the_same_student_and_the_teacher_stays(built, taught, tmp_path):
+@pytest.mark.parametrize("representation_weight", [0.0, 2.0])
+def test_one_replica_and_two_make_the_same_student_and_the_teacher_stays(
+    built, taught, tmp_path, representation_weight
+):
     teacher = pipeline.arrays(taught / "teacher" / "classifier.weights.h5")
     for replicas in (1, 2):
         run(
             built, taught, tmp_path / str(replicas), num_replicas=replicas, num_train_epochs=0.375, train_batch_size=3,
             classifier_dropout=0.0, warmup_proportion=0.0, learning_rate=1e-3, log_every_steps=1,
-            sentence_drop_prob=0.3, token_mask_prob=0.2, shuffle_sentences=True, task_representation_loss_weight=2.0,
+            sentence_drop_prob=0.3, token_mask_prob=0.2, shuffle_sentences=True, max_unlabelled_texts=20,
+            task_representation_loss_weight=representation_weight,
         )  # fmt: skip
     one, two = (pipeline.arrays(tmp_path / name / "classifier.weights.h5") for name in "12")
     assert one.keys() == two.keys()
@@ -195,9 +230,36 @@ def test_the_student_comes_to_answer_as_its_teacher(built, taught, tmp_path):
     )
 
 
+def test_the_teacher_is_asked_once_for_each_text_and_its_answers_are_kept(built, taught, tmp_path, monkeypatch):
+    asked = []
+    ask = task.answers
+
+    def count(teacher, batches, num_texts, label):
+        asked.append(num_texts)
+        return ask(teacher, batches, num_texts, label)
+
+    monkeypatch.setattr(task, "answers", count)
+    arguments = dict(num_train_epochs=2.0, max_unlabelled_texts=7)
+    run(built, taught, tmp_path / "run", **arguments)
+    (path,) = (tmp_path / "run").glob("answers_of_*.npy")
+    kept = np.load(path)
+    assert kept.shape == (7, CLASSES)
+    trained = pipeline.arrays(tmp_path / "run" / "classifier.weights.h5")
+    run(built, taught, tmp_path / "run", **arguments)  # resumed: nothing left to do
+    assert asked == [7]
+    # Other answers, another student: those in the file are what it learns.
+    (tmp_path / "other").mkdir()
+    np.save(tmp_path / "other" / path.name, kept[:, ::-1])
+    run(built, taught, tmp_path / "other", **arguments)
+    other = pipeline.arrays(tmp_path / "other" / "classifier.weights.h5")
+    assert asked == [7]
+    assert max(np.abs(trained[name] - other[name]).max() for name in trained) > 1e-4
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"max_unlabelled_texts": -1}, "--max_unlabelled_texts=-1: 0 \\(all\\) or more"),
         ({"unlabelled_file": ""}, "--teacher_dir and --unlabelled_file need each other"),
         ({"teacher_dir": ""}, "--teacher_dir and --unlabelled_file need each other"),
         ({"teacher_dir": "nowhere"}, "--teacher_dir=nowhere: no classifier.json there; name the --output_dir"),

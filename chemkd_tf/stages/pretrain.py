@@ -104,8 +104,8 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
         return {}
     if not config.do_train:
         load_weights(masked_lm, workdir.file(WEIGHTS_FILE))
-    metrics = evaluator()
-    metrics["perplexity"] = float(tf.exp(metrics["masked_lm_loss"]))
+    metrics = evaluator.latest or evaluator()  # a training that took place ended with one
+    metrics = {**metrics, "perplexity": float(tf.exp(metrics["masked_lm_loss"]))}
     print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()), flush=True)
     return metrics
 

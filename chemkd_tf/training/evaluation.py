@@ -14,6 +14,9 @@ class Evaluator:
         strategy: where it lives.
         dataset: yields global batches of one static batch size, the last filled with rows of weight 0.
         max_steps: most batches; 0 takes all.
+
+    Attributes:
+        latest: what it returned last; empty before.
     """
 
     def __init__(
@@ -23,6 +26,7 @@ class Evaluator:
         dataset: tf.data.Dataset,
         max_steps: int = 0,
     ):
+        self.latest: dict[str, float] = {}
         self._model = model
         self._dataset = strategy.experimental_distribute_dataset(dataset.take(max_steps) if max_steps else dataset)
 
@@ -43,4 +47,5 @@ class Evaluator:
         if totals is None:
             return {}
         metrics = self._model.metrics_of(Totals(*totals))
-        return {name: float(value) for name, value in metrics.items()}
+        self.latest = {name: float(value) for name, value in metrics.items()}
+        return self.latest

@@ -60,7 +60,7 @@ STUDENT = (
     "--eval_every_steps=400 --max_eval_steps=10 --save_checkpoints_steps=100 --random_seed=1"
 )
 # The same for all: without dropping and shuffling sentences each of them learns its 400 texts by heart. Clipping
-# and the weight of the teacher's answers were chosen on dev, for each student by itself (docs/deviations.md, 30).
+# and the weight of the teacher's answers were chosen on dev, for each student by itself (docs/deviations.md, 31).
 CLASSIFIER = (
     "--do_train --do_eval --pooling=mean --sentence_drop_prob=0.4 --shuffle_sentences --train_batch_size=16 "
     "--eval_batch_size=64"

@@ -20,11 +20,14 @@ REQUIREMENTS = [
     "numpy>=2,<3",
     "jieba==0.42.1",
     "absl-py>=2.1,<3",
+    "google-crc32c>=1.5,<2",
     # TensorBoard imports pkg_resources, which setuptools 82 dropped.
     "setuptools<81",
 ]
 DEMO = ["scikit-learn>=1.5,<2"]  # the TF-IDF baselines of the demo's table
-TEST = [*DEMO, "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff==0.17.5"]
+CLEAN = ["datasketch>=1.6,<3", "zstandard>=0.22,<1"]  # data_prep/clean_corpus.py
+BEAM = ["apache-beam==2.77.0"]  # create_pretraining_data.py --runner
+TEST = [*DEMO, *CLEAN, *BEAM, "hypothesis>=6.100,<7", "psutil>=5.9,<8", "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff==0.17.5"]
 
 setup(
     name="chemkd_tf",
@@ -37,5 +40,5 @@ setup(
     packages=find_packages(include=["chemkd_tf*", "data_prep*", "benchmarks*"]),
     py_modules=["run_pretraining", "run_distill", "run_classifier"],
     install_requires=REQUIREMENTS,
-    extras_require={"demo": DEMO, "test": TEST},
+    extras_require={"beam": BEAM, "clean": CLEAN, "demo": DEMO, "test": TEST},
 )

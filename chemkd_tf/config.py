@@ -79,6 +79,17 @@ class PretrainingDataConfig:
         "token_coin", "How too long a sentence loses tokens: a fair coin (front or back) for each excess token, "
         "or one coin for the sample.", ("token_coin", "side_coin"),
     )  # fmt: skip
+    masking: str = option(
+        "static", "static: masks are drawn now, anew in every pass. dynamic: whole unmasked samples are written once, "
+        "and training cuts and masks them, anew in every epoch.", ("static", "dynamic"),
+    )  # fmt: skip
+    pad_records: bool = option(
+        True, "Pad every record to max_seq_length, as google-research/bert's reader wants; without it a record takes as "
+        "much room as its tokens."
+    )  # fmt: skip
+    user_dictionary: str = option(
+        "", "More words for whole-word masking, in jieba's format: a word, and if you like its frequency and tag, a line."
+    )
     num_shards: int = option(0, "Output files; 0 chooses by the size of the corpus.")
     num_workers: int = option(0, "Processes; 0 takes every core. The output does not depend on it.")
     write_nsp_labels: bool = option(

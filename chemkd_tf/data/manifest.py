@@ -12,23 +12,48 @@ SUFFIX = ".manifest.json"
 SHARD_NAME = re.compile(r"(?P<prefix>.*)-\d{5,}-of-\d{5,}$")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordFormat:
+    """What stands in a record, and what a reader has to know to make a batch of it.
+
+    Args:
+        max_seq_length: T.
+        max_predictions_per_seq: P.
+        vocabulary_sha256: `Vocabulary.sha256` of the vocabulary whose ids they hold.
+        masking: "static": masked samples. "dynamic": whole, unmasked ones, which the reader cuts and masks.
+        padded: whether static records are padded to T and P (google-research/bert's format) or hold what is there.
+        masked_lm_prob: share of tokens to predict (dynamic).
+        truncate_mode: how a reader cuts what is longer than T - 2 tokens (dynamic), see `samples.cut_windows`.
+        whole_words: whether masks cover whole words; dynamic records then say where words are.
+        special_ids: ids of [PAD], [CLS], [SEP] and [MASK] by the names pad, start, end and mask (dynamic).
+        vocabulary_size: V; random replacements are drawn from all V entries (dynamic).
+    """
+
+    max_seq_length: int
+    max_predictions_per_seq: int
+    vocabulary_sha256: str
+    masking: str = "static"
+    padded: bool = True
+    masked_lm_prob: float = 0.15
+    truncate_mode: str = "token_coin"
+    whole_words: bool = False
+    special_ids: tuple[tuple[str, int], ...] = ()
+    vocabulary_size: int = 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """Record files and their shapes.
+    """Record files and their format.
 
     Args:
         shards: paths, sorted.
         shard_samples: samples in each.
-        max_seq_length: T.
-        max_predictions_per_seq: P.
-        vocabulary_sha256: `Vocabulary.sha256` of the vocabulary whose ids they hold.
+        format: of all of them.
     """
 
     shards: tuple[str, ...]
     shard_samples: tuple[int, ...]
-    max_seq_length: int
-    max_predictions_per_seq: int
-    vocabulary_sha256: str
+    format: RecordFormat
 
     @property
     def num_samples(self) -> int:
@@ -61,24 +86,33 @@ def read_manifest(input_file: str) -> Manifest:
             records differ in shape or vocabulary.
     """
     shards: dict[str, int] = {}
-    shapes: dict[tuple[int, int, str], str] = {}
+    formats: dict[RecordFormat, str] = {}
     for part in filter(None, (part.strip() for part in input_file.split(","))):
         for path in _record_files(part):
             content, samples = _look_up(path)
             shards[path] = samples
-            key = (content["max_seq_length"], content["max_predictions_per_seq"], content["vocabulary_sha256"])
-            shapes.setdefault(key, path)
+            formats.setdefault(_format(content), path)
     if not shards:
         raise InputError("--input_file is empty: name the records that data_prep/create_pretraining_data.py wrote")
-    if len(shapes) > 1:
-        one, other = list(shapes.values())[:2]
+    if len(formats) > 1:
+        (one, first), (other, second) = list(formats.items())[:2]
+        differing = [name for name, value in dataclasses.asdict(one).items() if value != getattr(other, name)]
         raise InputError(
-            f"--input_file: {one} and {other} differ in max_seq_length, max_predictions_per_seq or vocabulary: "
-            "make them with the same flags"
+            f"--input_file: {first} and {second} differ in {', '.join(differing)}: make them with the same flags"
         )
-    (shape,) = shapes
     paths = sorted(shards)
-    return Manifest(tuple(paths), tuple(shards[path] for path in paths), *shape)
+    return Manifest(tuple(paths), tuple(shards[path] for path in paths), *formats)
+
+
+def _format(content: dict) -> RecordFormat:
+    """The format that a manifest states; manifests of earlier versions leave out what had one value then."""
+    values = {field.name: content[field.name] for field in dataclasses.fields(RecordFormat) if field.name in content}
+    if values.get("masking", "static") == "static":  # How masks came about does not matter to the reader.
+        for name in ("masked_lm_prob", "truncate_mode", "whole_words", "special_ids", "vocabulary_size"):
+            values.pop(name, None)
+    if "special_ids" in values:
+        values["special_ids"] = tuple(sorted(values["special_ids"].items()))
+    return RecordFormat(**values)
 
 
 def _record_files(part: str) -> list[str]:

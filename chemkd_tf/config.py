@@ -56,6 +56,100 @@ class SplitConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class CleanConfig:
+    """`data_prep/clean_corpus.py`: raw text to one sentence a line, an empty line between articles."""
+
+    input_file: str = option(
+        "", "Files or globs, comma-separated: .txt, .jsonl, .csv or .tsv (also .ndjson, .json), each as it is or with "
+        ".gz or .zst behind; or - for standard input. In .txt one line is one paragraph and an empty line ends an "
+        "article; in the others a record is an article, and line breaks within its text separate paragraphs."
+    )  # fmt: skip
+    output_file: str = option(
+        "", "Text file to write; what was dropped and why goes to <output_file>.report.json. Neither appears before "
+        "both are complete."
+    )  # fmt: skip
+    input_format: str = option(
+        "auto", "Format of every input. auto: by suffix; without a known one (and of standard input) JSON Lines if the "
+        "first byte is {, else txt. Compression is seen by itself.", ("auto", "txt", "jsonl", "csv", "tsv"),
+    )  # fmt: skip
+    text_field: str = option("text", "Key (jsonl) or column of the header (csv, tsv) with the article.")
+    one_article_per_line: bool = option(False, "Of txt: each line is an article, instead of what empty lines enclose.")
+    max_article_chars: int = option(
+        1_000_000, "Of txt: an article that reaches this many characters ends with that line, so that a file without "
+        "empty lines needs no more memory."
+    )  # fmt: skip
+    invalid_utf8: str = option(
+        "refuse", "Bytes that are not UTF-8: refuse (stop, naming file and line), drop_article, or replace (each "
+        "becomes a space).", ("refuse", "drop_article", "replace"),
+    )  # fmt: skip
+    remove_html: bool = option(
+        True, "Drop tags, comments, scripts and styles, turn entities into characters. Only names of HTML elements are "
+        "tags: pH<7 and x<y stay. 10<sup>3</sup> becomes 10³."
+    )  # fmt: skip
+    drop_control: bool = option(
+        True, "Drop control, format, zero-width and byte-order characters; private-use characters (symbol fonts' "
+        "bullets) and U+FFFD become a space."
+    )  # fmt: skip
+    unicode_form: str = option(
+        "NFKC", "NFKC: full-width letters and digits become half-width, H₂O becomes H2O, ㎡ m2, Ⅳ IV; an exponent "
+        "behind a digit stays (10³ is not 103). NFC: only composes accents. none: changes nothing.",
+        ("NFKC", "NFC", "none"),
+    )  # fmt: skip
+    keep_chinese_punctuation: bool = option(
+        True, "NFKC leaves ，；：！？（）～…［］ as they are; without it they become ASCII. (。、《》“” never "
+        "change.) BERT's Chinese vocabulary has both, except for …, — and curly quotation marks."
+    )  # fmt: skip
+    keep_characters: str = option(
+        "℃℉①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳", "More characters that NFKC leaves as they are: ℃ is an entry of BERT's vocabulary, "
+        "and ① in front of a number would become part of it."
+    )  # fmt: skip
+    collapse_white_space: bool = option(True, "Runs of white space become one space; ends of lines lose it.")
+    split_sentences: bool = option(
+        True, "Split paragraphs after 。！？；… and, where no number, URL, abbreviation or formula is cut, after ! ? ; "
+        "and full stops. Lines that are sentences already stay as they are."
+    )  # fmt: skip
+    max_sentence_chars: int = option(
+        512, "A longer sentence is cut at a comma, else at white space, else hard; 0 cuts none. Of --split_sentences."
+    )
+    min_sentence_chars: int = option(
+        4, "Shorter sentences are dropped. Letters, digits and ideographs count; punctuation and spaces do not."
+    )
+    min_article_chars: int = option(10, "Shorter articles are dropped, counted likewise after their sentences.")
+    min_chinese_ratio: float = option(
+        0.0, "Articles with a smaller share of ideographs among letters, digits and ideographs are dropped; 0: none."
+    )
+    drop_duplicates: bool = option(
+        True, "Keep the first of articles that differ only in punctuation, white space or case. Needs about 150 bytes "
+        "of memory for each article."
+    )  # fmt: skip
+    near_duplicate_threshold: float = option(
+        0.8, "Drop an article whose set of character 5-grams has at least this Jaccard similarity with that of an "
+        "earlier one that was kept (estimated by MinHash, standard error 0.035); from 0.5 to 1, 0 turns it off. Needs "
+        "datasketch (pip install 'chemkd_tf[clean]') and about 4 kB of memory for each article that is kept."
+    )  # fmt: skip
+    drop_repeated_sentences: int = option(
+        0, "Boilerplate: of each sentence only this many occurrences are kept in the corpus, the first; 0 keeps all. "
+        "Needs about 100 bytes of memory for each different sentence."
+    )  # fmt: skip
+
+    def __post_init__(self):
+        require(bool(self.input_file), "--input_file is empty: name the files to clean, or - for standard input")
+        require(bool(self.output_file), "--output_file is empty: name the text file to write")
+        for name in ("min_sentence_chars", "min_article_chars", "drop_repeated_sentences"):
+            require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (off) or more")
+        require(self.max_article_chars >= 1, f"--max_article_chars={self.max_article_chars}: at least 1")
+        require(
+            self.max_sentence_chars == 0 or self.max_sentence_chars >= 16,
+            f"--max_sentence_chars={self.max_sentence_chars}: at least 16, or 0 (cuts none)",
+        )
+        require(0 <= self.min_chinese_ratio <= 1, f"--min_chinese_ratio={self.min_chinese_ratio}: from 0 (off) to 1")
+        require(
+            self.near_duplicate_threshold == 0 or 0.5 <= self.near_duplicate_threshold <= 1,
+            f"--near_duplicate_threshold={self.near_duplicate_threshold}: from 0.5 to 1, or 0 (off)",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainingDataConfig:
     """`data_prep/create_pretraining_data.py`: text to masked TFRecords (paper section 3.1)."""
 
@@ -84,21 +178,33 @@ class PretrainingDataConfig:
         "and training cuts and masks them, anew in every epoch.", ("static", "dynamic"),
     )  # fmt: skip
     pad_records: bool = option(
-        True, "Pad every record to max_seq_length, as google-research/bert's reader wants; without it a record takes as "
-        "much room as its tokens."
+        True, "Pad every record to max_seq_length, as google-research/bert's reader wants; without it a record takes "
+        "as much room as its tokens."
     )  # fmt: skip
     user_dictionary: str = option(
-        "", "More words for whole-word masking, in jieba's format: a word, and if you like its frequency and tag, a line."
+        "", "More words for whole-word masking, in jieba's format: a word a line, with frequency and tag if you like."
     )
     num_shards: int = option(0, "Output files; 0 chooses by the size of the corpus.")
     num_workers: int = option(0, "Processes; 0 takes every core. The output does not depend on it.")
     write_nsp_labels: bool = option(
         False, "Also write next_sentence_labels = 0, which google-research/bert's reader needs."
     )
+    dry_run: bool = option(
+        False, "Write nothing; say from a sample of the corpus what would be written and how long it would take."
+    )
+    verify: bool = option(
+        False, "Write nothing; check the records at --output_file against their manifest, byte for byte."
+    )
+    runner: str = option(
+        "", "An Apache Beam runner (DirectRunner, DataflowRunner, FlinkRunner, ...) to write the records on; its own "
+        "options follow behind --. Empty: this machine's processes. The output does not depend on it."
+    )  # fmt: skip
 
     def __post_init__(self):
-        require(bool(self.input_file), "--input_file is empty: name the corpus")
         require(bool(self.output_file), "--output_file is empty: name the prefix of the records to write")
+        if self.verify:
+            return
+        require(bool(self.input_file), "--input_file is empty: name the corpus")
         require(
             bool(self.vocab_file), "--vocab_file is empty: name a BERT vocabulary (data_prep/build_vocab.py makes one)"
         )
@@ -110,6 +216,14 @@ class PretrainingDataConfig:
         require(self.dupe_factor >= 1, f"--dupe_factor={self.dupe_factor}: at least 1")
         require(self.num_shards >= 0, f"--num_shards={self.num_shards}: 0 (by size) or more")
         require(self.num_workers >= 0, f"--num_workers={self.num_workers}: 0 (every core) or more")
+        require(
+            not self.user_dictionary or self.do_whole_word_mask,
+            "--user_dictionary is for whole-word masking: add --do_whole_word_mask",
+        )
+        require(
+            not self.write_nsp_labels or (self.pad_records and self.masking == "static"),
+            "--write_nsp_labels is for google-research/bert's reader, which wants --masking=static --pad_records",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

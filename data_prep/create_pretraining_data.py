@@ -7,26 +7,30 @@ writes out/P-00000-of-000NN and out/P.manifest.json.
 
 import time
 
-from chemkd_tf import flags, startup
+from chemkd_tf import flags
 from chemkd_tf.config import PretrainingDataConfig
+from chemkd_tf.data.estimate import estimate
+from chemkd_tf.data.shards import write_pretraining_data
+from chemkd_tf.data.verification import verify_records
 
 flags.define(PretrainingDataConfig)
 
 
 def main(config: PretrainingDataConfig) -> None:
-    """Imports TensorFlow only now, so that --help and a wrong flag answer at once."""
-    startup.import_tensorflow_quietly()
-    import tensorflow as tf
-
-    from chemkd_tf.data.shards import write_pretraining_data
-
-    tf.config.set_visible_devices([], "GPU")  # Text needs none; leave its memory to others.
+    """Writes the records and says what was written; or verifies earlier ones, or estimates."""
+    if config.verify:
+        files, size = verify_records(config.output_file)
+        print(f"{files} files, {size:,} bytes: all as their manifest says")
+        return
+    if config.dry_run:
+        print(f"{estimate(config)}\nnothing was written")
+        return
     started = time.monotonic()
     manifest = write_pretraining_data(config)
     seconds = time.monotonic() - started
     print(
-        f"{manifest.num_samples:,} samples of up to {manifest.max_seq_length} tokens in {len(manifest.shards)} files "
-        f"{config.output_file}-*, {seconds:.1f} s ({manifest.num_samples / seconds:,.0f} samples/s)"
+        f"{manifest.num_samples:,} samples of up to {manifest.format.max_seq_length} tokens in {len(manifest.shards)} "
+        f"files {config.output_file}-*, {seconds:.1f} s ({manifest.num_samples / seconds:,.0f} samples/s)"
     )
 
 

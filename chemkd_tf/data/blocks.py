@@ -2,12 +2,19 @@
 
 import dataclasses
 import glob
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from chemkd_tf.errors import InputError
 
 BLOCK_BYTES = 1 << 20
+LONGEST_ARTICLE = 4 << 20  # Bytes; a longer article is parted between two of its lines.
+LONGEST_LINE = 1 << 20  # Bytes.
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
+
+Open = Callable[[str], BinaryIO]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,14 +26,30 @@ class Block:
         path: the file.
         start: first byte.
         end: byte behind the last.
-        sentences: lines in it that are not blank.
     """
 
     index: int
     path: str
     start: int
     end: int
-    sentences: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """What was found when the corpus was read for the first time.
+
+    Args:
+        blocks: those with any text, in the order of the corpus.
+        sha256: hexadecimal SHA-256 of the content of all the files in a row.
+    """
+
+    blocks: tuple[Block, ...]
+    sha256: str
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of text in all the blocks."""
+        return sum(block.end - block.start for block in self.blocks)
 
 
 def find_files(patterns: str, flag: str = "input_file") -> list[str]:
@@ -46,6 +69,10 @@ def find_files(patterns: str, flag: str = "input_file") -> list[str]:
     for pattern in filter(None, (part.strip() for part in patterns.split(","))):
         matches = [pattern] if os.path.isfile(pattern) else sorted(filter(os.path.isfile, glob.glob(pattern)))
         if not matches:
+            if os.path.isdir(pattern):
+                raise InputError(
+                    f"--{flag}: {pattern} is a folder: name its files, as in '{pattern.rstrip('/')}/*.txt'"
+                )
             raise InputError(f"--{flag}: no file matches {pattern!r}: check the path (and quote a glob for the shell)")
         paths.update(dict.fromkeys(matches))
     if not paths:
@@ -53,61 +80,60 @@ def find_files(patterns: str, flag: str = "input_file") -> list[str]:
     return list(paths)
 
 
-def split_into_blocks(paths: list[str], block_bytes: int = BLOCK_BYTES) -> list[Block]:
-    """Reads the corpus once, checks that it is UTF-8, and cuts it between articles.
+def split_into_blocks(
+    paths: list[str], block_bytes: int = BLOCK_BYTES, open_file: Open = lambda path: open(path, "rb")
+) -> Corpus:
+    """Reads the corpus once, checks it, and cuts it between articles.
 
-    An article ends at a blank line (nothing but white space) or at the end of its file. A block ends with the
-    first article that reaches `block_bytes`, so a single long article makes a long block.
+    An article ends at a blank line (nothing but white space) or at the end of its file. A block ends with the first
+    article that reaches `block_bytes`; an article that reaches `LONGEST_ARTICLE` bytes is parted behind a line.
 
     Args:
         paths: text files, one sentence a line.
         block_bytes: size to aim at.
+        open_file: how to open one of `paths`.
 
     Returns:
-        The blocks that hold at least one sentence, in the order of the corpus.
+        The blocks that hold any text, and the corpus's fingerprint.
 
     Raises:
-        InputError: if a file can't be read or a line is not UTF-8 (names file and line), or if no line has any text.
+        InputError: if a file can't be read, is compressed, is not UTF-8 or has a line of more than `LONGEST_LINE`
+            bytes (names file and line), or if no line has any text.
     """
     blocks: list[Block] = []
+    digest = hashlib.sha256()
     for path in paths:
-        start = position = sentences = 0
-
-        def close(end: int, path: str = path) -> None:
-            nonlocal start, sentences
-            if sentences:
-                blocks.append(Block(len(blocks), path, start, end, sentences))
-            start, sentences = end, 0
-
-        for size, text in _sized_lines(path):
-            position += size
-            if text.strip():
-                sentences += 1
-            elif position - start >= block_bytes:
-                close(position)
-        close(position)
+        if path.endswith(COMPRESSED):
+            raise InputError(
+                f"{path}: compressed, so that processes can't share its work: unpack it, or let "
+                "data_prep/clean_corpus.py read it"
+            )
+        start, line = 0, 1
+        try:
+            with open_file(path) as file:
+                for content in _cut(file, block_bytes):
+                    digest.update(content)
+                    if not _checked(content, path, line).isspace():
+                        blocks.append(Block(len(blocks), path, start, start + len(content)))
+                    start += len(content)
+                    line += content.count(b"\n")
+        except OSError as error:
+            raise InputError(f"{path}: can't read the corpus: {error.strerror or error}") from None
     if not blocks:
         raise InputError(f"--input_file: no text in {', '.join(paths)}: expected one sentence a line")
-    return blocks
+    return Corpus(tuple(blocks), digest.hexdigest())
 
 
-def read_articles(block: Block) -> list[list[str]]:
-    """Reads the articles of `block`, each a list of its sentences without surrounding white space, none of them empty.
+def read_block(block: Block, open_file: Open = lambda path: open(path, "rb")) -> str:
+    """Returns the text of `block`.
 
     Raises:
         InputError: if the file changed since it was cut into blocks and no longer is UTF-8 there.
     """
-    with open(block.path, "rb") as file:
+    with open_file(block.path) as file:
         file.seek(block.start)
         content = file.read(block.end - block.start)
-    articles: list[list[str]] = [[]]
-    for line in content.split(b"\n"):
-        sentence = _decode(line, block.path, None).strip()
-        if sentence:
-            articles[-1].append(sentence)
-        elif articles[-1]:
-            articles.append([])
-    return [article for article in articles if article]
+    return _decode(content, block.path, None)
 
 
 def read_lines(paths: list[str]) -> Iterator[str]:
@@ -117,26 +143,52 @@ def read_lines(paths: list[str]) -> Iterator[str]:
         InputError: if a file can't be read or a line is not UTF-8 (names file and line).
     """
     for path in paths:
-        for _, text in _sized_lines(path):
-            yield text
+        try:
+            with open(path, "rb") as file:
+                for number, line in enumerate(file, 1):
+                    yield _decode(line, path, number)
+        except OSError as error:
+            raise InputError(f"{path}: can't read the corpus: {error.strerror}") from None
 
 
-def _sized_lines(path: str) -> Iterator[tuple[int, str]]:
-    """The size in bytes and the text of each line of one file."""
-    try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                yield len(line), _decode(line, path, number)
-    except OSError as error:
-        raise InputError(f"{path}: can't read the corpus: {error.strerror}") from None
+def _cut(file: BinaryIO, block_bytes: int) -> Iterator[bytes]:
+    """The content of a file in blocks. Of a line that is too long as much is read as shows that it is."""
+    while content := file.read(block_bytes):
+        if not content.endswith(b"\n"):
+            content += file.readline(LONGEST_LINE + 1)
+        lines = [content]
+        size = len(content)
+        line = content[content.rfind(b"\n", 0, -1) + 1 :]
+        while size < LONGEST_ARTICLE and line.decode("utf-8", "replace").strip():
+            line = file.readline(LONGEST_LINE + 1)
+            if not line:
+                break
+            lines.append(line)
+            size += len(line)
+        yield b"".join(lines)
 
 
-def _decode(line: bytes, path: str, number: int | None) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        where = path if number is None else f"{path}:{number}"
+def _checked(content: bytes, path: str, first_line: int) -> str:
+    """The text of a block, whose lines are not too long."""
+    text = _decode(content, path, first_line)
+    if len(content) > LONGEST_LINE and max(map(len, content.split(b"\n"))) > LONGEST_LINE:
+        lines = content.split(b"\n")
+        index = next(index for index, line in enumerate(lines) if len(line) > LONGEST_LINE)
         raise InputError(
-            f"{where}: not UTF-8 (byte 0x{line[error.start]:02x} at position {error.start + 1} of the line): "
-            "convert the file, for example with iconv -f GB18030 -t UTF-8"
+            f"{path}:{first_line + index}: a line of more than {LONGEST_LINE:,} bytes, but one sentence a line is "
+            "expected: data_prep/clean_corpus.py splits running text into sentences"
+        )
+    return text
+
+
+def _decode(content: bytes, path: str, first_line: int | None) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].split(b"\n")
+        where = path if first_line is None else f"{path}:{first_line + len(before) - 1}"
+        raise InputError(
+            f"{where}: not UTF-8 (byte 0x{content[error.start]:02x} at position {len(before[-1]) + 1} of the "
+            "line): convert the file, for example with iconv -f GB18030 -t UTF-8, or let data_prep/clean_corpus.py "
+            "drop what can't be read"
         ) from None

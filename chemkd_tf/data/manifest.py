@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import hashlib
 import json
 import os
 import re
@@ -69,6 +70,12 @@ def manifest_path(prefix: str) -> str:
 def shard_path(prefix: str, shard: int, num_shards: int) -> str:
     """Returns `P-00003-of-00008` for prefix P, shard 3 of 8."""
     return f"{prefix}-{shard:05d}-of-{num_shards:05d}"
+
+
+def file_sha256(path: str) -> str:
+    """Returns the hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(input_file: str) -> Manifest:

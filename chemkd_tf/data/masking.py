@@ -4,24 +4,26 @@ import dataclasses
 
 import numpy as np
 
+from chemkd_tf.data.samples import Samples
+
 MASK_SHARE = 0.8  # of the chosen tokens become [MASK],
 KEEP_SHARE = 0.1  # stay as they are; the rest becomes a random entry.
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskedSamples:
-    """Masked samples and what was under the masks (S samples, T tokens with specials, P predictions).
+    """Masked samples and what was under the masks (S samples, N tokens, M masks).
 
     Args:
-        input_ids: int32 [S, T], `[CLS] tokens [SEP]`, padded with the id of [PAD].
-        lengths: int64 [S], tokens with the specials.
-        positions: int32 [S, P], ascending positions in `input_ids`, then zeros.
-        label_ids: int32 [S, P], the ids that stood there, then zeros.
-        num_predictions: int64 [S], how many of the P are real.
+        token_ids: int32 [N], without special tokens, all samples in a row.
+        splits: int64 [S + 1], where each sample starts; the last is N.
+        positions: int64 [M], ascending positions within each sample, counted from its [CLS].
+        label_ids: int32 [M], the ids that stood there.
+        num_predictions: int64 [S], masks of each sample.
     """
 
-    input_ids: np.ndarray
-    lengths: np.ndarray
+    token_ids: np.ndarray
+    splits: np.ndarray
     positions: np.ndarray
     label_ids: np.ndarray
     num_predictions: np.ndarray
@@ -41,109 +43,112 @@ def number_to_predict(lengths: np.ndarray, masked_lm_prob: float, max_prediction
     return np.clip(np.rint(lengths * masked_lm_prob), 1, max_predictions_per_seq).astype(np.int64)
 
 
-def choose_tokens(lengths: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Chooses `counts[i]` of the `lengths[i]` tokens of each sample, every subset as likely as another.
+def choose_tokens(splits: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Chooses `counts[i]` tokens of each sample, every subset as likely as another.
+
+    Floyd's algorithm (Bentley and Floyd, "A sample of brilliance", 1987), one step for all samples at a time: step j
+    draws from the first n - k + j + 1 candidates, and takes the last of them where the drawn one is taken already.
 
     Args:
-        lengths: int [S], candidates of each sample.
-        counts: int [S]; more than there are candidates takes them all.
+        splits: int64 [S + 1], where each sample starts among all N tokens.
+        counts: int64 [S]; more than there are tokens takes them all.
         rng: source of the random numbers.
 
     Returns:
-        bool [S, max(lengths)], true where chosen.
+        bool [N], true where chosen.
     """
-    width = int(lengths.max(initial=0))
-    keys = rng.random((len(lengths), width))
-    keys[np.arange(width) >= lengths[:, None]] = 2.0
-    order = np.argsort(keys, axis=1)
-    chosen = np.zeros(keys.shape, bool)
-    np.put_along_axis(chosen, order, np.arange(width) < np.minimum(counts, lengths)[:, None], axis=1)
+    chosen = np.zeros(splits[-1], bool)
+    lengths = np.diff(splits)
+    counts = np.minimum(counts, lengths)
+    # The samples with most to choose first: those that a step concerns are a prefix.
+    order = np.argsort(-counts, kind="stable")
+    starts, counts = splits[:-1][order], counts[order]
+    lasts = lengths[order] - counts
+    uniform = rng.random((int(counts.max(initial=0)), len(counts)))
+    for step, numbers in enumerate(uniform):
+        active = np.searchsorted(-counts, -step)  # counts > step
+        last = lasts[:active] + step
+        drawn = starts[:active] + (numbers[:active] * (last + 1)).astype(np.int64)
+        chosen[np.where(chosen[drawn], starts[:active] + last, drawn)] = True
     return chosen
 
 
-def choose_units(starts: np.ndarray, lengths: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def choose_units(
+    unit_starts: np.ndarray, splits: np.ndarray, counts: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Chooses whole units (words) in random order until `counts[i]` tokens are taken.
 
     A unit that would exceed the budget is passed over and the next one tried, as Google's whole-word masking does;
     so a sample may get fewer predictions than its budget, or none if each of its words is longer than that.
 
     Args:
-        starts: bool [S, W], true where a unit starts; the first candidate of a sample always starts one.
-        lengths: int [S], candidates of each sample, at most W.
-        counts: int [S], the budget.
+        unit_starts: bool [N], true where a unit starts; the first token of a sample always starts one.
+        splits: int64 [S + 1], where each sample starts among all N tokens.
+        counts: int64 [S], the budget.
         rng: source of the random numbers.
 
     Returns:
-        bool [S, W], true where chosen.
+        bool [N], true where chosen.
     """
-    samples, width = starts.shape
-    real = np.arange(width) < lengths[:, None]
-    starts = starts & real
-    starts[:, :1] = real[:, :1]
-    units = np.cumsum(starts, axis=1) - 1  # [S, W], the unit of each candidate
-    slots = (units + np.arange(samples)[:, None] * width)[real]
-    sizes = np.bincount(slots, minlength=samples * width).reshape(samples, width)
-    keys = rng.random((samples, width))
-    keys[sizes == 0] = 2.0
-    order = np.argsort(keys, axis=1)
-    taken = np.zeros(samples, np.int64)
-    unit_chosen = np.zeros((samples, width), bool)
-    rows = np.arange(samples)
-    for rank in range(int((sizes > 0).sum(axis=1).max(initial=0))):
-        unit = order[:, rank]
-        size = sizes[rows, unit]
-        fits = (size > 0) & (taken + size <= counts)
-        unit_chosen[rows[fits], unit[fits]] = True
-        taken += np.where(fits, size, 0)
-    return np.take_along_axis(unit_chosen, np.maximum(units, 0), axis=1) & real
+    starts_unit = unit_starts.copy()
+    starts_unit[splits[:-1]] = True
+    unit_positions = np.flatnonzero(starts_unit)
+    sizes = np.diff(np.append(unit_positions, len(unit_starts)))
+    unit_splits = np.searchsorted(unit_positions, splits)
+    chosen = np.zeros(len(sizes), bool)
+    # A shuffle of each sample's units, as far as it is needed: step j swaps a random one of the rest to place j.
+    order = np.arange(len(sizes))
+    next_unit, ends, room = unit_splits[:-1].copy(), unit_splits[1:], counts.copy()
+    active = np.flatnonzero((next_unit < ends) & (room > 0))
+    while len(active):
+        place, end = next_unit[active], ends[active]
+        other = place + (rng.random(len(active)) * (end - place)).astype(np.int64)
+        unit = order[other]
+        order[other] = order[place]
+        fits = sizes[unit] <= room[active]
+        chosen[unit[fits]] = True
+        room[active] -= np.where(fits, sizes[unit], 0)
+        next_unit[active] += 1
+        active = active[(place + 1 < end) & (room[active] > 0)]
+    return np.repeat(chosen, sizes)
 
 
 def mask_samples(
-    input_ids: np.ndarray,
-    lengths: np.ndarray,
+    samples: Samples,
     rng: np.random.Generator,
     *,
     mask_id: int,
     vocabulary_size: int,
     masked_lm_prob: float,
     max_predictions_per_seq: int,
-    unit_starts: np.ndarray | None = None,
 ) -> MaskedSamples:
-    """Masks a batch of samples by BERT's rule: 80 % [MASK], 10 % kept, 10 % any entry of the vocabulary.
+    """Masks samples by BERT's rule: 80 % [MASK], 10 % kept, 10 % any entry of the vocabulary.
 
     Args:
-        input_ids: int32 [S, T], `[CLS] tokens [SEP]`, then padding; left as it is.
-        lengths: int [S], tokens with the two specials, at least 3.
+        samples: left as they are; whole words are masked where they have `unit_starts`. None is empty.
         rng: source of the random numbers.
         mask_id: id of [MASK].
         vocabulary_size: V; a random replacement is drawn from all V entries, as Google's is.
         masked_lm_prob: share of tokens to predict.
         max_predictions_per_seq: P.
-        unit_starts: bool [S, T - 2], for whole-word masking: which of the tokens behind [CLS] start a word; None masks
-            single tokens.
 
     Returns:
         The masked samples.
     """
-    counts = number_to_predict(lengths, masked_lm_prob, max_predictions_per_seq)
-    if unit_starts is None:
-        chosen = choose_tokens(lengths - 2, counts, rng)
+    counts = number_to_predict(samples.lengths + 2, masked_lm_prob, max_predictions_per_seq)
+    if samples.unit_starts is None:
+        chosen = choose_tokens(samples.splits, counts, rng)
     else:
-        chosen = choose_units(unit_starts[:, : int(lengths.max(initial=2)) - 2], lengths - 2, counts, rng)
-    rows, columns = np.nonzero(chosen)  # In row order, columns ascending.
-    columns = columns + 1  # Behind [CLS].
-    num_predictions = chosen.sum(axis=1)
-    ranks = np.arange(len(rows)) - np.repeat(np.cumsum(num_predictions) - num_predictions, num_predictions)
+        chosen = choose_units(samples.unit_starts, samples.splits, counts, rng)
+    places = np.flatnonzero(chosen)  # Ascending.
+    masks_before = np.searchsorted(places, samples.splits)
+    num_predictions = np.diff(masks_before)
+    positions = places - np.repeat(samples.splits[:-1], num_predictions) + 1  # Behind [CLS].
 
-    originals = input_ids[rows, columns]
-    dice = rng.random(len(rows))
-    random_ids = rng.integers(0, vocabulary_size, len(rows), dtype=np.int32)
-    replaced = np.where(dice < MASK_SHARE, mask_id, np.where(dice < MASK_SHARE + KEEP_SHARE, originals, random_ids))
-
-    masked = input_ids.copy()
-    masked[rows, columns] = replaced
-    positions = np.zeros((len(input_ids), max_predictions_per_seq), np.int32)
-    label_ids = np.zeros_like(positions)
-    positions[rows, ranks] = columns
-    label_ids[rows, ranks] = originals
-    return MaskedSamples(masked, np.asarray(lengths), positions, label_ids, num_predictions)
+    token_ids = samples.token_ids.astype(np.int32)
+    label_ids = token_ids[places]
+    dice = rng.random(len(places))
+    random_ids = rng.integers(0, vocabulary_size, len(places), dtype=np.int32)
+    replaced = np.where(dice < MASK_SHARE, mask_id, np.where(dice < MASK_SHARE + KEEP_SHARE, label_ids, random_ids))
+    token_ids[places] = replaced
+    return MaskedSamples(token_ids, samples.splits, positions, label_ids, num_predictions)

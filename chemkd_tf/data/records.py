@@ -1,108 +1,195 @@
-"""The TFRecord schema of masked samples: google-research/bert's names outside, the batch contract inside.
+"""Samples as the bytes of tf.train.Example, with google-research/bert's names; `parsing` reads them.
 
-`encode_records` writes the bytes of tf.train.Example itself, many samples at a time: building one Python object a
-token would cost more than everything else in data preparation. tests/data/test_records.py compares with
-tf.train.Example.
+Three kinds of records, see `manifest.RecordFormat`: masked and padded (google-research/bert's), masked and unpadded,
+and unmasked (dynamic). Features stand in alphabetical order. Building one Python object a token would cost more than
+everything else in data preparation: numbers become bytes in one table look-up for many samples, and whatever depends
+only on a length is made once. tests/data/test_records.py compares with tf.train.Example.
 """
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
-import tensorflow as tf
 
 from chemkd_tf.data.masking import MaskedSamples
+from chemkd_tf.data.samples import Samples
+from chemkd_tf.text.vocabulary import Vocabulary
 
-# Name in the file, name in the batch, type in the batch, per token (T) or per prediction (P).
-SCHEMA = (
-    ("input_ids", "token_ids", tf.int32, "T"),
-    ("input_mask", "padding_mask", tf.int32, "T"),
-    ("segment_ids", "segment_ids", tf.int32, "T"),
-    ("masked_lm_positions", "mask_positions", tf.int32, "P"),
-    ("masked_lm_ids", "mask_ids", tf.int32, "P"),
-    ("masked_lm_weights", "mask_weights", tf.float32, "P"),
-)
 NEXT_SENTENCE = "next_sentence_labels"  # int64 [1], always 0; only google-research/bert's reader wants it.
+_FLOATS, _INTEGERS = 2, 3  # Feature.float_list and Feature.int64_list
 
 
-def parse_pretraining_batch(
-    serialized: tf.Tensor, max_seq_length: int, max_predictions_per_seq: int
-) -> dict[str, tf.Tensor]:
-    """Parses a batch of records into the batch contract.
-
-    Args:
-        serialized: string [B], tf.train.Example each.
-        max_seq_length: T of the records.
-        max_predictions_per_seq: P of the records.
-
-    Returns:
-        `token_ids`, `segment_ids`, `padding_mask` int32 [B, T]; `mask_positions`, `mask_ids` int32 [B, P];
-        `mask_weights` float32 [B, P]; `example_weight` float32 [B], all 1.
-
-    Raises:
-        tf.errors.InvalidArgumentError: if a record lacks a feature or was written with another T or P.
-    """
-    sizes = {"T": max_seq_length, "P": max_predictions_per_seq}
-    features = {
-        stored: tf.io.FixedLenFeature([sizes[size]], tf.float32 if dtype == tf.float32 else tf.int64)
-        for stored, _, dtype, size in SCHEMA
-    }
-    parsed = tf.io.parse_example(serialized, features)
-    batch = {name: tf.cast(parsed[stored], dtype) for stored, name, dtype, _ in SCHEMA}
-    batch["example_weight"] = tf.ones_like(serialized, tf.float32)
-    return batch
-
-
-def encode_records(samples: MaskedSamples, write_nsp_labels: bool = False) -> list[bytes]:
-    """Serialises samples as tf.train.Example, features in alphabetical order.
+class RecordEncoder:
+    """Serialises samples.
 
     Args:
-        samples: S masked samples.
-        write_nsp_labels: add `next_sentence_labels` = [0].
-
-    Returns:
-        S byte strings.
+        vocabulary: gives [CLS] and [SEP], and the largest id.
+        max_seq_length: T, tokens with specials; what static records are padded to.
+        max_predictions_per_seq: P, at least 1; what the predictions of static records are padded to.
+        padded: whether static records are padded.
+        write_nsp_labels: add `next_sentence_labels` = [0] to padded records.
     """
-    length_count = samples.input_ids.shape[1] + 1
-    prediction_count = samples.positions.shape[1] + 1
-    input_ids = _int64_features("input_ids", samples.input_ids)
-    positions = _int64_features("masked_lm_positions", samples.positions)
-    label_ids = _int64_features("masked_lm_ids", samples.label_ids)
-    # One for each length, or for each number of predictions, that can occur.
-    input_masks = _int64_features("input_mask", np.tri(length_count, length_count - 1, -1, dtype=np.int64))
-    segment_ids = _int64_features("segment_ids", np.zeros((1, length_count - 1), np.int64))[0]
-    weights = [
-        _feature("masked_lm_weights", 2, row.tobytes())
-        for row in np.tri(prediction_count, prediction_count - 1, -1, dtype="<f4")
-    ]
-    next_sentence = _int64_features(NEXT_SENTENCE, np.zeros((1, 1), np.int64))[0] if write_nsp_labels else b""
-    constant = next_sentence + segment_ids
-    records = []
-    for index, (length, predictions) in enumerate(
-        zip(samples.lengths.tolist(), samples.num_predictions.tolist(), strict=True)
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        max_seq_length: int,
+        max_predictions_per_seq: int,
+        padded: bool = True,
+        write_nsp_labels: bool = False,
     ):
-        features = b"".join(
-            (input_ids[index], input_masks[length], label_ids[index], positions[index], weights[predictions], constant)
+        self._length, self._predictions = max_seq_length, max_predictions_per_seq
+        self._padded = padded
+        self._varints = _Varints(max(vocabulary.size, max_seq_length, 128))
+        self._start, self._end = _varint(vocabulary.start_id), _varint(vocabulary.end_id)
+        self._heads = {
+            name: _Memo(lambda size, name=name: _head(name, _INTEGERS, size))
+            for name in ("input_ids", "masked_lm_ids", "masked_lm_positions", "word_lengths")
+        }
+        self._record_heads = _Memo(lambda size: b"\n" + _varint(size))
+        padding = bytes(max_seq_length)  # The number 0 is one byte.
+        # Behind the tokens of a sample of n tokens: [SEP], padding, and the mask.
+        self._behind_tokens = _Memo(
+            lambda n: (
+                self._end
+                + padding[n + 2 :]
+                + _feature("input_mask", _INTEGERS, b"\1" * (n + 2) + bytes(max_seq_length - n - 2))
+            )
         )
-        records.append(b"\n" + _varint(len(features)) + features)
-    return records
+        segments = _feature("segment_ids", _INTEGERS, padding)
+        next_sentence = _feature(NEXT_SENTENCE, _INTEGERS, b"\0") if write_nsp_labels else b""
+        # Behind the positions of n predictions: weights, and what is the same in every record.
+        self._behind_positions = _Memo(
+            lambda n: (
+                bytes(max_predictions_per_seq - n)
+                + _feature(
+                    "masked_lm_weights", _FLOATS, (np.arange(max_predictions_per_seq) < n).astype("<f4").tobytes()
+                )
+                + next_sentence
+                + segments
+            )
+        )
+
+    def encode_masked(self, masked: MaskedSamples) -> list[bytes]:
+        """Serialises S masked samples, none longer than T - 2 tokens, as S byte strings."""
+        tokens = self._rows(masked.token_ids, masked.splits)
+        mask_splits = np.append(0, np.cumsum(masked.num_predictions))
+        labels = self._rows(masked.label_ids, mask_splits)
+        positions = self._rows(masked.positions, mask_splits)
+        join = self._join_padded if self._padded else self._join_unpadded
+        lengths = np.diff(masked.splits).tolist()
+        return [
+            join(*row) for row in zip(lengths, masked.num_predictions.tolist(), tokens, labels, positions, strict=True)
+        ]
+
+    def encode_unmasked(self, samples: Samples) -> list[bytes]:
+        """Serialises S whole samples as S byte strings; with `word_lengths` where they have `unit_starts`."""
+        tokens = self._rows(samples.token_ids, samples.splits)
+        head = self._heads["input_ids"]
+        if samples.unit_starts is None:
+            return [self._record(head[len(ids)] + ids) for ids in tokens]
+        starts_unit = samples.unit_starts.copy()
+        starts_unit[samples.splits[:-1]] = True
+        places = np.append(np.flatnonzero(starts_unit), len(starts_unit))
+        # A word of more tokens than the table holds: a sample has no more tokens than a line has bytes.
+        words = _Varints(int(np.diff(places).max(initial=1)) + 1).rows(
+            np.diff(places), np.searchsorted(places, samples.splits)
+        )
+        word_head = self._heads["word_lengths"]
+        return [
+            self._record(head[len(ids)] + ids + word_head[len(lengths)] + lengths)
+            for ids, lengths in zip(tokens, words, strict=True)
+        ]
+
+    def _rows(self, values: np.ndarray, splits: np.ndarray) -> Iterator[bytes]:
+        return self._varints.rows(values, splits)
+
+    def _join_padded(self, length: int, predictions: int, tokens: bytes, labels: bytes, positions: bytes) -> bytes:
+        missing = self._predictions - predictions
+        size = len(self._start) + len(tokens) + len(self._end) + self._length - length - 2
+        return self._record(
+            b"".join(
+                (
+                    self._heads["input_ids"][size],
+                    self._start,
+                    tokens,
+                    self._behind_tokens[length],
+                    self._heads["masked_lm_ids"][len(labels) + missing],
+                    labels,
+                    bytes(missing),
+                    self._heads["masked_lm_positions"][len(positions) + missing],
+                    positions,
+                    self._behind_positions[predictions],
+                )
+            )
+        )
+
+    def _join_unpadded(self, length: int, predictions: int, tokens: bytes, labels: bytes, positions: bytes) -> bytes:
+        return self._record(
+            b"".join(
+                (
+                    self._heads["input_ids"][len(self._start) + len(tokens) + len(self._end)],
+                    self._start,
+                    tokens,
+                    self._end,
+                    self._heads["masked_lm_ids"][len(labels)],
+                    labels,
+                    self._heads["masked_lm_positions"][len(positions)],
+                    positions,
+                )
+            )
+        )
+
+    def _record(self, features: bytes) -> bytes:
+        """Example.features, field 1 of an Example."""
+        return self._record_heads[len(features)] + features
 
 
-def _int64_features(name: str, values: np.ndarray) -> list[bytes]:
-    """Serialises each row of `values` (integers >= 0, [S, N]) as one entry of Example.features."""
-    payload, ends = _varints(values)
-    start = 0
-    entries = []
-    for end in ends.tolist():
-        entries.append(_feature(name, 3, payload[start:end]))
-        start = end
-    return entries
+class _Memo(dict):
+    """Values by key, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[int], bytes]):
+        self._make = make
+
+    def __missing__(self, key: int) -> bytes:
+        value = self[key] = self._make(key)
+        return value
+
+
+class _Varints:
+    """The base-128 numbers of protocol buffers from 0 to `size` - 1, as tables.
+
+    Args:
+        size: at most 2^28, so that four bytes hold a number.
+    """
+
+    def __init__(self, size: int):
+        assert size <= 1 << 28, f"{size} numbers need more than four bytes each"
+        values = np.arange(size, dtype=np.uint32)[:, None]
+        self._sizes = 1 + np.sum(values >= 1 << np.array([7, 14, 21], np.uint32), axis=1)
+        columns = np.arange(4)
+        digits = (values >> (7 * columns).astype(np.uint32)) & 0x7F | 0x80 * (columns < self._sizes[:, None] - 1)
+        # Four bytes of a number, and which of them count, as one entry each: one look-up instead of four.
+        self._bytes = digits.astype(np.uint8).view(np.uint32)[:, 0]
+        self._present = (columns < self._sizes[:, None]).view(np.uint32)[:, 0]
+
+    def rows(self, values: np.ndarray, splits: np.ndarray) -> Iterator[bytes]:
+        """Yields the bytes of values[splits[i] : splits[i + 1]] for each i."""
+        encoded = self._bytes[values].view(np.uint8)[self._present[values].view(bool)].tobytes()
+        ends = np.append(0, np.cumsum(self._sizes[values]))[splits].tolist()
+        return (encoded[start:end] for start, end in zip(ends, ends[1:], strict=False))
 
 
 def _feature(name: str, kind: int, payload: bytes) -> bytes:
-    """One map entry `name -> Feature`, where `kind` 2 is a FloatList, 3 an Int64List, packed in `payload`."""
-    values = b"\n" + _varint(len(payload)) + payload
-    feature = bytes([kind << 3 | 2]) + _varint(len(values)) + values
+    return _head(name, kind, len(payload)) + payload
+
+
+def _head(name: str, kind: int, payload_size: int) -> bytes:
+    """What precedes the packed values of one map entry `name -> Feature`."""
+    values = b"\n" + _varint(payload_size)
+    feature = bytes([kind << 3 | 2]) + _varint(len(values) + payload_size) + values
     key = name.encode("ascii")
-    entry = b"\n" + _varint(len(key)) + key + b"\x12" + _varint(len(feature)) + feature
-    return b"\n" + _varint(len(entry)) + entry
+    entry = b"\n" + _varint(len(key)) + key + b"\x12" + _varint(len(feature) + payload_size) + feature
+    return b"\n" + _varint(len(entry) + payload_size) + entry
 
 
 def _varint(value: int) -> bytes:
@@ -113,21 +200,3 @@ def _varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
-
-
-def _varints(values: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """Base-128 numbers of a whole array (integers from 0 to 2^31 - 1, [S, N]).
-
-    Returns:
-        The bytes of all rows, and int64 [S] where each row ends in them.
-    """
-    values = values.astype(np.uint32)
-    width = max(1, -(-int(values.max(initial=0)).bit_length() // 7))
-    shifts = np.arange(0, 7 * width, 7, dtype=np.uint32)
-    digits = values[..., None] >> shifts
-    present = digits > 0
-    present[..., 0] = True
-    more = np.zeros(present.shape, np.uint8)
-    more[..., :-1] = present[..., 1:]
-    encoded = (digits & 0x7F).astype(np.uint8) | more << 7
-    return encoded[present].tobytes(), np.cumsum(present.sum(axis=(1, 2)))

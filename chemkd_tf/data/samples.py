@@ -1,4 +1,4 @@
-"""A block of articles to masked samples: the paper's samples (section 3.1), or packed ones.
+"""A block of articles to samples: the paper's (section 3.1), or packed ones. Masks come later, see `masking`.
 
 Sentence mode: exactly one sample per sentence and pass. A sentence is a line with at least one token; a line whose
 every character vanishes in BERT's cleaning (control characters, lone accents) has none, makes no sample and is counted
@@ -9,19 +9,13 @@ the next sample.
 """
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
 
 from chemkd_tf.config import PretrainingDataConfig
-from chemkd_tf.data.blocks import Block, read_articles
-from chemkd_tf.data.masking import MaskedSamples, mask_samples
-from chemkd_tf.text.segmentation import WordSegmenter, continuation_flags, word_starts
-from chemkd_tf.text.tokenization import BertTokenizer
+from chemkd_tf.text.block_tokenization import BlockTokenizer, normalize
+from chemkd_tf.text.segmentation import WordSegmenter
 from chemkd_tf.text.vocabulary import Vocabulary
-
-SAMPLES_AT_ONCE = 8192  # Bounds memory where a block holds very many short lines. Random numbers depend on it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,91 +47,58 @@ class TokenizedBlock:
         return len(np.unique(self.articles))
 
 
-def random_generator(seed: int, *key: int) -> np.random.Generator:
-    """Random numbers that depend on `seed` and `key` alone, independent between keys (Philox)."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed % (1 << 64), *key])))
-
-
-class SampleMaker:
-    """Turns blocks into masked samples.
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Unmasked samples without special tokens, all in a row (S samples, N tokens).
 
     Args:
-        config: the flags of create_pretraining_data.
-        vocabulary: the vocabulary that `config.vocab_file` names.
+        token_ids: unsigned integers [N].
+        splits: int64 [S + 1], where each sample starts; the last is N.
+        unit_starts: bool [N], which token starts a unit of whole-word masking; None without.
     """
 
-    def __init__(self, config: PretrainingDataConfig, vocabulary: Vocabulary):
-        self._config = config
-        self._vocabulary = vocabulary
-        self._tokenizer = BertTokenizer(vocabulary, config.do_lower_case)
-        self._segmenter = WordSegmenter() if config.do_whole_word_mask else None
-        self._continues = continuation_flags(vocabulary)
+    token_ids: np.ndarray
+    splits: np.ndarray
+    unit_starts: np.ndarray | None
 
-    def tokenize(self, block: Block) -> TokenizedBlock:
-        """Reads and tokenises a block, all its sentences in one call.
+    def __len__(self) -> int:
+        return len(self.splits) - 1
 
-        Raises:
-            InputError: if the block's bytes are no longer UTF-8.
-        """
-        articles = read_articles(block)
-        sentences = [sentence for article in articles for sentence in article]
-        article_numbers = np.repeat(np.arange(len(articles)), [len(article) for article in articles])
-        pieces, starts, ends, normalized = self._tokenizer.tokenize_with_offsets(tf.constant(sentences, tf.string))
-        token_ids, lengths = pieces.flat_values.numpy(), pieces.row_lengths().numpy()
-        unit_starts = None
-        if self._segmenter:
-            words = [self._segmenter.words(text.decode("utf-8")) for text in normalized.numpy()]
-            unit_starts = word_starts(
-                lengths, starts.flat_values.numpy(), ends.flat_values.numpy(), self._continues[token_ids], words
-            )
-        kept = lengths > 0
-        return TokenizedBlock(
-            token_ids=token_ids,
-            splits=np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
-            articles=article_numbers[kept],
-            unit_starts=unit_starts,
-            dropped_sentences=int((~kept).sum()),
-        )
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [S], tokens without specials."""
+        return np.diff(self.splits)
 
-    def samples(self, tokens: TokenizedBlock, pass_index: int, block_index: int) -> Iterator[MaskedSamples]:
-        """Makes the samples of one pass over one block.
 
-        Args:
-            tokens: the block.
-            pass_index: r in 0..dupe_factor - 1.
-            block_index: number of the block in the corpus; with the seed and the pass it fixes every random number.
+def random_generator(seed: int, *key: int) -> np.random.Generator:
+    """Random numbers that depend on `seed` and `key` alone, independent between keys."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed % (1 << 64), *key])))
 
-        Yields:
-            Masked samples, up to `SAMPLES_AT_ONCE` each, in the order of the text.
-        """
-        config = self._config
-        rng = random_generator(config.random_seed, 0, pass_index, block_index)
-        budget = config.max_seq_length - 2
-        starts, ends = sample_windows(tokens, config.sample_mode, budget)
-        for first in range(0, len(starts), SAMPLES_AT_ONCE):
-            chunk = slice(first, first + SAMPLES_AT_ONCE)
-            window_starts, lengths = cut_windows(starts[chunk], ends[chunk], budget, config.truncate_mode, rng)
-            columns = np.arange(budget)
-            inside = columns < lengths[:, None]
-            sources = np.where(inside, window_starts[:, None] + columns, 0)
-            yield mask_samples(
-                self._with_specials(tokens.token_ids[sources], inside, lengths),
-                lengths + 2,
-                rng,
-                mask_id=self._vocabulary.mask_id,
-                vocabulary_size=self._vocabulary.size,
-                masked_lm_prob=config.masked_lm_prob,
-                max_predictions_per_seq=config.max_predictions_per_seq,
-                unit_starts=None if tokens.unit_starts is None else tokens.unit_starts[sources] & inside,
-            )
 
-    def _with_specials(self, token_ids: np.ndarray, inside: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """`[CLS] tokens [SEP] [PAD]...`, int32 [S, max_seq_length], of tokens [S, max_seq_length - 2]."""
-        input_ids = np.full((len(token_ids), self._config.max_seq_length), self._vocabulary.pad_id, np.int32)
-        input_ids[:, 0] = self._vocabulary.start_id
-        input_ids[:, 1:-1][inside] = token_ids[inside]
-        input_ids[np.arange(len(token_ids)), lengths + 1] = self._vocabulary.end_id
-        return input_ids
+def make_tokenizer(config: PretrainingDataConfig, vocabulary: Vocabulary) -> BlockTokenizer:
+    """The tokeniser that the flags ask for.
+
+    Raises:
+        InputError: if --user_dictionary can't be read.
+    """
+    segmenter = None
+    if config.do_whole_word_mask:
+        segmenter = WordSegmenter(config.user_dictionary, normalize if config.do_lower_case else str)
+    return BlockTokenizer(vocabulary, config.do_lower_case, segmenter)
+
+
+def tokenize_block(tokenizer: BlockTokenizer, text: str) -> TokenizedBlock:
+    """Tokenises the articles in `text`: lines that are sentences, blank ones between articles."""
+    lines = tokenizer.tokenize(text)
+    lengths = np.diff(lines.line_splits)
+    kept = lengths > 0
+    return TokenizedBlock(
+        token_ids=lines.token_ids,
+        splits=np.append(0, np.cumsum(lengths[kept])),
+        articles=np.cumsum(lines.blank)[kept],
+        unit_starts=lines.unit_starts,
+        dropped_sentences=int((~kept & ~lines.blank).sum()),
+    )
 
 
 def sample_windows(tokens: TokenizedBlock, sample_mode: str, budget: int) -> tuple[np.ndarray, np.ndarray]:
@@ -181,8 +142,8 @@ def cut_windows(
         rng: source of the random numbers.
 
     Returns:
-        New starts and lengths, int64 [S].
+        New starts and ends, int64 [S].
     """
     excess = np.maximum(ends - starts - budget, 0)
     front = rng.binomial(excess, 0.5) if truncate_mode == "token_coin" else excess * rng.integers(0, 2, len(excess))
-    return starts + front, ends - starts - excess
+    return starts + front, ends - excess + front

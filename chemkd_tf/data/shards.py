@@ -1,235 +1,387 @@
-"""A corpus to shuffled record files: the same bytes from one process or from many.
+"""A corpus to shuffled record files on one machine: the same bytes from one process or from many, resumed or not.
 
-The work is cut into units (pass, block). A unit draws its random numbers from (seed, pass, block), sends each of its
-records to a random shard, and spills them, in the order of the shards, to a folder beside the output. Then each shard
-gathers its slices in the order of the units and is shuffled by (seed, shard). It does not matter which process does
-what.
+    P.work/plan.json        what is being made; a run with other flags is refused
+    P.work/blocks/000007    the slices of block 7 for every shard
+    P.work/shards/00003     what is known of shard 3, once P-00003-of-000NN is there
+    P.manifest.json         written last; then P.work goes
+
+Every file appears under its name when it is complete, so a run that was killed goes on with what is missing.
 """
 
+import concurrent.futures.process
+import contextlib
 import dataclasses
+import errno
+import fcntl
+import hashlib
 import importlib.metadata
+import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import tensorflow as tf
 
 from chemkd_tf.atomic import write_json
 from chemkd_tf.config import PretrainingDataConfig
-from chemkd_tf.data.blocks import BLOCK_BYTES, Block, find_files, split_into_blocks
-from chemkd_tf.data.manifest import Manifest, manifest_path, read_manifest, shard_path
-from chemkd_tf.data.records import encode_records
-from chemkd_tf.data.samples import SampleMaker, random_generator
+from chemkd_tf.data.blocks import BLOCK_BYTES, Block, find_files, read_block, split_into_blocks
+from chemkd_tf.data.manifest import Manifest, file_sha256, manifest_path, read_manifest, shard_path
+from chemkd_tf.data.slices import BlockCounts, Plan, SliceMaker
 from chemkd_tf.data.workers import WorkerPool
 from chemkd_tf.errors import InputError
 from chemkd_tf.progress import Progress
-from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
+from chemkd_tf.text.segmentation import read_user_dictionary
+from chemkd_tf.text.vocabulary import load_vocabulary
 
-# A worker imports TensorFlow before it does anything, which takes as long as 20 or 30 units.
-UNITS_PER_WORKER = 40
-CORPUS_BYTES_PER_SHARD = 32 << 20  # Times dupe_factor; about 200 MB of records.
+TEXT_BYTES_PER_SHARD = 16 << 20  # Times passes; 60 to 150 MB of padded records.
 MOST_SHARDS = 1000
-VERSIONS_OF = ("tensorflow", "tensorflow-text", "numpy", "jieba")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """What every worker needs to know."""
-
-    config: PretrainingDataConfig
-    vocabulary: Vocabulary
-    blocks: tuple[Block, ...]
-    spill_folder: str
-    num_shards: int
-
-
-class _Worker:
-    """What a process keeps between calls."""
-
-    def __init__(self, job: _Job):
-        self.job = job
-        self.sample_maker = SampleMaker(job.config, job.vocabulary)
-
-
-@dataclasses.dataclass(frozen=True)
-class _BlockCounts:
-    """What became of one block, all passes together."""
-
-    lines: int
-    articles: int
-    sentences: int
-    dropped_sentences: int
-    samples: int
+# Starting a process takes as long as some megabytes.
+TEXT_BYTES_PER_WORKER = 8 << 20
+VERSIONS_OF = ("numpy", "jieba")
+# Flags that don't change a byte of the records.
+WITHOUT_EFFECT = ("input_file", "output_file", "vocab_file", "num_workers", "dry_run", "verify", "runner")
 
 
 def write_pretraining_data(
-    config: PretrainingDataConfig, block_bytes: int = BLOCK_BYTES, units_per_worker: int = UNITS_PER_WORKER
+    config: PretrainingDataConfig,
+    block_bytes: int = BLOCK_BYTES,
+    text_bytes_per_worker: int = TEXT_BYTES_PER_WORKER,
 ) -> Manifest:
-    """Writes the masked samples of a corpus: `P-00000-of-000NN` and, last, `P.manifest.json`.
+    """Writes the samples of a corpus: `P-00000-of-000NN` and, last, `P.manifest.json`.
 
-    Records that an earlier run wrote to the same prefix are replaced. If this run fails there is no manifest.
+    A run that did not end is taken up where it was. If the very records are there already, nothing is done. Others that
+    an earlier run wrote to the same prefix are replaced, as late as possible.
 
     Args:
-        config: the flags; `output_file` is P. The bytes depend on everything but `num_workers`.
+        config: the flags; `output_file` is P. The bytes depend on everything but `num_workers` and the files' names.
         block_bytes: size of a block of whole articles; the bytes depend on it.
-        units_per_worker: where there are fewer units (pass, block) than this for each worker, fewer workers are taken;
-            a small corpus takes this process alone.
+        text_bytes_per_worker: where there is less text (times passes) than this for each worker, fewer workers are
+            taken; a small corpus takes this process alone.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: if the corpus is missing, empty or not UTF-8, or the vocabulary is not one of BERT's.
+        InputError: if the corpus is missing, empty or not what `blocks.split_into_blocks` expects, the vocabulary is
+            not one of BERT's, P.work is of a run with other flags, another process is at work on it, the disk is full,
+            or a process was killed.
+    """
+    plan = make_plan(config, block_bytes)
+    if _is_complete(plan):
+        return read_manifest(config.output_file)
+    work = _num_bytes(plan)
+    num_workers = min(config.num_workers or len(os.sched_getaffinity(0)), math.ceil(work / text_bytes_per_worker))
+    folder = config.output_file + ".work"
+    try:
+        for name in ("blocks", "shards"):
+            os.makedirs(os.path.join(folder, name), exist_ok=True)
+        with _locked(folder), WorkerPool(_Worker, (plan, folder), num_workers) as run:
+            _begin_or_resume(plan, folder)
+            counts = _run_all(run, _spill_block, len(plan.blocks), _block_progress(plan))
+            total = sum(counts, BlockCounts())
+            if not total.samples:
+                shutil.rmtree(folder)
+                raise InputError(
+                    f"--input_file={config.input_file}: not one of its {total.dropped_sentences:,} lines has a "
+                    "token: nothing is left of them in BERT's cleaning"
+                )
+            _set_aside_earlier_records(config.output_file, folder)
+            shards = _run_all(run, _finish_shard, plan.num_shards, _shard_progress(plan))
+            assert sum(shard["samples"] for shard in shards) == total.samples, "samples were lost between the steps"
+            write_json(manifest_path(config.output_file), manifest_content(plan, total, shards))
+            _remove_earlier_records(config.output_file, folder)
+            shutil.rmtree(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"--output_file={config.output_file}: the disk is full. Make room (--dry_run says how much is needed) "
+                f"and give the same command again, it goes on; or delete {folder}"
+            ) from None
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+            raise InputError(
+                f"--output_file={config.output_file}: can't write there ({error.strerror}: {error.filename})"
+            ) from None
+        raise
+    except concurrent.futures.process.BrokenProcessPool:
+        raise InputError(
+            "a worker process was killed, perhaps for want of memory: give the same command again, it goes on; "
+            f"with fewer --num_workers than {num_workers} it needs less memory"
+        ) from None
+    return read_manifest(config.output_file)
+
+
+def make_plan(config: PretrainingDataConfig, block_bytes: int = BLOCK_BYTES, **how_to_read) -> Plan:
+    """Reads vocabulary and corpus, checks both, and says what is to be done.
+
+    Args:
+        config: the flags.
+        block_bytes: see `write_pretraining_data`.
+        **how_to_read: `paths` and `open_file` for `split_into_blocks`, where the corpus is not on this machine's disk.
+
+    Raises:
+        InputError: see `write_pretraining_data`.
     """
     vocabulary = load_vocabulary(config.vocab_file)
-    blocks = split_into_blocks(find_files(config.input_file), block_bytes)
-    num_bytes = sum(block.end - block.start for block in blocks) * config.dupe_factor
-    num_shards = config.num_shards or min(MOST_SHARDS, math.ceil(num_bytes / CORPUS_BYTES_PER_SHARD))
-    num_workers = min(
-        config.num_workers or len(os.sched_getaffinity(0)), len(blocks) * config.dupe_factor // units_per_worker
-    )
-    prefix = config.output_file
-    job = _Job(config, vocabulary, tuple(blocks), prefix + ".spill", num_shards)
+    if config.user_dictionary:
+        read_user_dictionary(config.user_dictionary)  # Refuses a bad one before any work is done.
+    paths = how_to_read.pop("paths", None) or find_files(config.input_file)
+    corpus = split_into_blocks(paths, block_bytes, **how_to_read)
+    plan = Plan(config, vocabulary, corpus.blocks, corpus.sha256, 0)
+    num_shards = config.num_shards or min(MOST_SHARDS, math.ceil(_num_bytes(plan) / TEXT_BYTES_PER_SHARD))
+    return dataclasses.replace(plan, num_shards=num_shards)
 
-    os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
-    replaced = _forget_earlier_records(prefix)
-    shutil.rmtree(job.spill_folder, ignore_errors=True)
-    os.mkdir(job.spill_folder)
-    try:
-        with WorkerPool(_Worker, job, num_workers) as run:
-            counts = _make_samples(job, run)
-            shard_samples = _write_shards(job, run)
-    finally:
-        shutil.rmtree(job.spill_folder, ignore_errors=True)
 
-    total = {
-        field.name: sum(getattr(count, field.name) for count in counts) for field in dataclasses.fields(_BlockCounts)
+def identity(plan: Plan) -> dict:
+    """What the bytes of the records depend on; also the flags' part of the manifest."""
+    flags = {name: value for name, value in dataclasses.asdict(plan.config).items() if name not in WITHOUT_EFFECT}
+    if flags["user_dictionary"]:
+        flags["user_dictionary"] = file_sha256(flags["user_dictionary"])
+    return {
+        "flags": flags,
+        "corpus_sha256": plan.corpus_sha256,
+        "vocabulary_sha256": plan.vocabulary.sha256,
+        "num_blocks": len(plan.blocks),
+        "num_shards": plan.num_shards,
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONS_OF},
     }
-    assert sum(shard_samples) == total["samples"], "records were lost between blocks and shards"
-    if not total["samples"]:
-        for shard in range(num_shards):
-            os.remove(shard_path(prefix, shard, num_shards))
-        raise InputError(
-            f"--input_file={config.input_file}: not one of its {total['dropped_sentences']:,} lines has a "
-            "token: nothing is left of them in BERT's cleaning"
-        )
-    names = [os.path.basename(shard_path(prefix, shard, num_shards)) for shard in range(num_shards)]
-    write_json(
-        manifest_path(prefix),
-        {
-            "samples": total["samples"],
-            "sentences": total["sentences"],
-            "dropped_sentences": total["dropped_sentences"],
-            "articles": total["articles"],
-            "max_seq_length": config.max_seq_length,
-            "max_predictions_per_seq": config.max_predictions_per_seq,
-            "vocabulary_sha256": vocabulary.sha256,
-            "vocabulary_size": vocabulary.size,
-            "shards": [{"file": name, "samples": samples} for name, samples in zip(names, shard_samples, strict=True)],
-            "flags": dataclasses.asdict(config),
-            "versions": {name: importlib.metadata.version(name) for name in VERSIONS_OF},
+
+
+def manifest_content(plan: Plan, counts: BlockCounts, shards: list[dict]) -> dict:
+    """The manifest.
+
+    Args:
+        plan: of the run.
+        counts: of all blocks together.
+        shards: `samples`, `bytes` and `sha256` of each shard.
+    """
+    config, vocabulary = plan.config, plan.vocabulary
+    names = [os.path.basename(shard_path(config.output_file, shard, plan.num_shards)) for shard in range(len(shards))]
+    return {
+        **dataclasses.asdict(counts),
+        "max_seq_length": config.max_seq_length,
+        "max_predictions_per_seq": config.max_predictions_per_seq,
+        "masking": config.masking,
+        "padded": config.pad_records and config.masking == "static",
+        "masked_lm_prob": config.masked_lm_prob,
+        "truncate_mode": config.truncate_mode,
+        "whole_words": config.do_whole_word_mask,
+        "special_ids": {
+            "pad": vocabulary.pad_id,
+            "start": vocabulary.start_id,
+            "end": vocabulary.end_id,
+            "mask": vocabulary.mask_id,
         },
+        "vocabulary_size": vocabulary.size,
+        **identity(plan),
+        "shards": [{"file": name, **shard} for name, shard in zip(names, shards, strict=True)],
+    }
+
+
+class _Worker:
+    """What a process keeps between calls."""
+
+    def __init__(self, job: tuple[Plan, str]):
+        self.plan, self.folder = job
+        self.slice_maker = SliceMaker(self.plan)
+
+
+def _num_bytes(plan: Plan) -> int:
+    """Bytes of text, each as often as it is passed over."""
+    passes = 1 if plan.config.masking == "dynamic" else plan.config.dupe_factor
+    return sum(block.end - block.start for block in plan.blocks) * passes
+
+
+def _is_complete(plan: Plan) -> bool:
+    """Whether the records that `plan` would make are there."""
+    path = manifest_path(plan.config.output_file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        directory = os.path.dirname(path)
+        return all(content[name] == value for name, value in identity(plan).items()) and all(
+            os.path.getsize(os.path.join(directory, shard["file"])) == shard["bytes"] for shard in content["shards"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # Whatever is wrong with them, they will be replaced.
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Keeps a second process from working on the same records."""
+    with open(os.path.join(folder, "lock"), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"--output_file: another process is writing these records ({folder} is locked): wait for it, or name "
+                "another prefix"
+            ) from None
+        yield
+
+
+def _begin_or_resume(plan: Plan, folder: str) -> None:
+    path = os.path.join(folder, "plan.json")
+    wanted = identity(plan)
+    if not os.path.exists(path):
+        write_json(path, wanted)
+        return
+    with open(path, encoding="utf-8") as file:
+        begun = json.load(file)
+    if begun == wanted:
+        return
+    flags = {**begun["flags"], **wanted["flags"]}
+    differing = [f"--{name}" for name in flags if begun["flags"].get(name) != wanted["flags"].get(name)]
+    differing += [
+        what
+        for what, key in (
+            ("the corpus", "corpus_sha256"),
+            ("the vocabulary", "vocabulary_sha256"),
+            ("the size of blocks", "num_blocks"),
+            ("the number of shards", "num_shards"),
+            ("the version of a library", "versions"),
+        )
+        if begun[key] != wanted[key]
+    ]
+    raise InputError(
+        f"{folder} is of a run that did not end and that had other input: {differing[0]} differs. Go on with what "
+        f"it had, or delete {folder} to begin anew"
     )
-    for path in set(replaced) - {shard_path(prefix, shard, num_shards) for shard in range(num_shards)}:
-        os.remove(path)
-    return read_manifest(prefix)
 
 
-def _make_samples(job: _Job, run: Callable) -> list[_BlockCounts]:
-    dupe_factor = job.config.dupe_factor
-    unit = "records" if job.config.sample_mode == "sentence" else "sentences"
-    progress = Progress("masking", sum(block.sentences for block in job.blocks) * dupe_factor, unit)
-    counts = []
-    done = samples = 0
-    for count in run(_spill_block, len(job.blocks)):
-        counts.append(count)
-        done += count.lines * dupe_factor
-        samples += count.samples
-        progress.update(done, samples=samples)
-    progress.close()
+def _run_all(run: Callable, task: Callable, count: int, report: Callable) -> list:
+    results = []
+    for result in run(task, count):
+        results.append(result)
+        report(results)
+    report(results, done=True)
+    return results
+
+
+def _block_progress(plan: Plan) -> Callable:
+    megabytes = np.append(0, np.cumsum([block.end - block.start for block in plan.blocks])) / 1e6
+    progress = Progress("tokenising", round(megabytes[-1]) or 1, "MB")
+
+    def report(results: list[BlockCounts], done: bool = False) -> None:
+        progress.update(round(megabytes[len(results)]) or 1, samples=f"{sum(count.samples for count in results):,}")
+        if done:
+            progress.close()
+
+    return report
+
+
+def _shard_progress(plan: Plan) -> Callable:
+    what = "writing" if plan.config.masking == "dynamic" else "masking"
+    progress = Progress(what, plan.num_shards, "files")
+
+    def report(results: list[dict], done: bool = False) -> None:
+        progress.update(len(results), records=f"{sum(shard['samples'] for shard in results):,}")
+        if done:
+            progress.close()
+
+    return report
+
+
+_NUM_COUNTS = len(dataclasses.fields(BlockCounts))
+
+
+def _spill_block(worker: _Worker, index: int) -> BlockCounts:
+    """Writes the slices of a block: the counts and where each slice ends (int64), then the slices."""
+    block: Block = worker.plan.blocks[index]
+    path = _block_file(worker.folder, index)
+    counts = _spilt_counts(path, worker.plan.num_shards)
+    if counts is None:
+        slices, counts = worker.slice_maker.slices(read_block(block), block.index)
+        head = np.array([*dataclasses.astuple(counts), *np.cumsum([len(one) for one in slices])], "<i8")
+        _write_atomically(path, (head.tobytes(), *slices))
     return counts
 
 
-def _write_shards(job: _Job, run: Callable) -> list[int]:
-    progress = Progress("shuffling", job.num_shards, "files")
-    samples = []
-    for count in run(_finish_shard, job.num_shards):
-        samples.append(count)
-        progress.update(len(samples))
-    progress.close()
-    return samples
+def _spilt_counts(path: str, num_shards: int) -> BlockCounts | None:
+    """What an earlier run counted in a block; None if it did not come so far."""
+    try:
+        size = os.path.getsize(path)
+    except FileNotFoundError:
+        return None
+    head = np.fromfile(path, "<i8", _NUM_COUNTS + num_shards)
+    # After a power cut a file may be shorter than it was.
+    if len(head) < _NUM_COUNTS + num_shards or size != head.nbytes + head[-1]:
+        return None
+    return BlockCounts(*head[:_NUM_COUNTS].tolist())
 
 
-def _spill_block(worker: _Worker, index: int) -> _BlockCounts:
-    """Makes all passes over one block, so that it is tokenised once."""
-    job = worker.job
-    block = job.blocks[index]
-    tokens = worker.sample_maker.tokenize(block)
-    samples = 0
-    for pass_index in range(job.config.dupe_factor):
-        records = []
-        for masked in worker.sample_maker.samples(tokens, pass_index, block.index):
-            records += encode_records(masked, job.config.write_nsp_labels)
-        rng = random_generator(job.config.random_seed, 1, pass_index, block.index)
-        shards = rng.integers(0, job.num_shards, len(records))
-        order = np.argsort(shards, kind="stable")
-        path = _spill_path(job, block.index, pass_index)
-        with open(path + ".records", "wb") as file:
-            file.writelines(records[index] for index in order)
-        np.savez(
-            path,
-            lengths=np.array([len(records[index]) for index in order], np.int64),
-            counts=np.bincount(shards, minlength=job.num_shards),
-        )
-        samples += len(records)
-    return _BlockCounts(block.sentences, tokens.num_articles, tokens.num_sentences, tokens.dropped_sentences, samples)
+def _finish_shard(worker: _Worker, shard: int) -> dict:
+    """Writes one shard; returns its samples, bytes and SHA-256."""
+    plan = worker.plan
+    path = shard_path(plan.config.output_file, shard, plan.num_shards)
+    note = os.path.join(worker.folder, "shards", f"{shard:05d}")
+    if os.path.exists(note):
+        with open(note, encoding="utf-8") as file:
+            known = json.load(file)
+        if os.path.isfile(path) and os.path.getsize(path) == known["bytes"] and file_sha256(path) == known["sha256"]:
+            return known
+    slices = (
+        _read_slice(_block_file(worker.folder, index), shard, plan.num_shards) for index in range(len(plan.blocks))
+    )
+    digest = hashlib.sha256()
+    samples = size = 0
+    partial = os.path.join(worker.folder, f"{shard:05d}.partial")
+    with open(partial, "wb", buffering=0) as file:
+        for count, content in worker.slice_maker.shard_content(shard, slices):
+            _write_all(file, content)
+            digest.update(content)
+            samples += count
+            size += len(content)
+    os.replace(partial, path)
+    result = {"samples": samples, "bytes": size, "sha256": digest.hexdigest()}
+    write_json(note, result)
+    return result
 
 
-def _finish_shard(worker: _Worker, shard: int) -> int:
-    """Gathers, shuffles and writes one shard; returns its number of samples."""
-    job = worker.job
-    records: list[bytes] = []
-    for block in job.blocks:
-        for pass_index in range(job.config.dupe_factor):
-            records += _read_slice(_spill_path(job, block.index, pass_index), shard)
-    path = shard_path(job.config.output_file, shard, job.num_shards)
+def _read_slice(path: str, shard: int, num_shards: int) -> bytes:
+    """What one block sent to one shard."""
+    head_size = 8 * (_NUM_COUNTS + num_shards)
+    with open(path, "rb", buffering=0) as file:
+        before = 8 * (_NUM_COUNTS + shard - 1)
+        file.seek(before)
+        start, end = np.frombuffer(file.read(16), "<i8").tolist()
+        if shard == 0:
+            start = 0
+        file.seek(head_size + start)
+        return file.read(end - start)
+
+
+def _write_atomically(path: str, parts: tuple[bytes, ...]) -> None:
     partial = path + ".partial"
-    try:
-        with tf.io.TFRecordWriter(partial) as writer:
-            for index in random_generator(job.config.random_seed, 2, shard).permutation(len(records)):
-                writer.write(records[index])
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
-    return len(records)
+    with open(partial, "wb") as file:
+        file.writelines(parts)
+    os.replace(partial, path)
 
 
-def _read_slice(spill_path: str, shard: int) -> list[bytes]:
-    """The records that one unit sent to one shard."""
-    with np.load(spill_path + ".npz") as index:
-        ends = np.cumsum(index["counts"])
-        lengths = index["lengths"]
-    first, last = int(ends[shard - 1]) if shard else 0, int(ends[shard])
-    with open(spill_path + ".records", "rb") as file:
-        file.seek(int(lengths[:first].sum()))
-        return [file.read(length) for length in lengths[first:last].tolist()]
+def _write_all(file, content: bytes) -> None:
+    """Unbuffered files may take only a part at a time."""
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
 
 
-def _spill_path(job: _Job, block_index: int, pass_index: int) -> str:
-    return os.path.join(job.spill_folder, f"{block_index:06d}-{pass_index:04d}")
+def _block_file(folder: str, index: int) -> str:
+    return os.path.join(folder, "blocks", f"{index:06d}")
 
 
-def _forget_earlier_records(prefix: str) -> list[str]:
-    """Removes the manifest of an earlier run, from here on not true; returns the shards that it listed."""
-    path = manifest_path(prefix)
-    if not os.path.exists(path):
-        return []
-    try:
-        shards = list(read_manifest(prefix).shards)
-    except Exception:  # Whatever is wrong with it, it is about to be replaced, and we delete nothing that it names.
-        shards = []
-    os.remove(path)
-    return shards
+def _set_aside_earlier_records(prefix: str, folder: str) -> None:
+    """From here on shards are replaced: what the earlier manifest says is no longer true."""
+    if os.path.exists(manifest_path(prefix)):
+        os.replace(manifest_path(prefix), os.path.join(folder, "earlier.json"))
+
+
+def _remove_earlier_records(prefix: str, folder: str) -> None:
+    """Removes the shards of an earlier run that were not replaced."""
+    current = set(read_manifest(prefix).shards)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with open(os.path.join(folder, "earlier.json"), encoding="utf-8") as file:
+            names = [shard["file"] for shard in json.load(file)["shards"]]
+        for name in names:
+            path = os.path.join(os.path.dirname(prefix), os.path.basename(name))
+            if path not in current:
+                os.remove(path)

@@ -2,11 +2,9 @@
 
 import concurrent.futures
 import multiprocessing
-import pickle
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
-
-from chemkd_tf import startup
 
 
 class WorkerPool:
@@ -16,7 +14,7 @@ class WorkerPool:
         make_worker: a class or function of a module; `make_worker(job)` is called once in each process.
         job: what the worker needs to know; must pickle.
         num_workers: processes. One or fewer: no process is started, the tasks run in this one, as results are asked
-            for. More: spawned processes, because one forked from a process that runs TensorFlow's threads can hang.
+            for. More: spawned processes, because one forked from a process with threads (TensorFlow's, say) can hang.
 
     A task must be a function of a module. Its exception reaches the caller; a process that dies (out of memory, say)
     raises concurrent.futures.process.BrokenProcessPool.
@@ -30,10 +28,8 @@ class WorkerPool:
         if self._num_workers <= 1:
             worker = self._make_worker(self._job)
             return lambda task, count: (task(worker, index) for index in range(count))
-        # Pickled here, so that the process imports TensorFlow where `_start` can keep it quiet.
-        start = pickle.dumps((self._make_worker, self._job))
         self._pool = concurrent.futures.ProcessPoolExecutor(
-            self._num_workers, multiprocessing.get_context("spawn"), _start, (start,)
+            self._num_workers, multiprocessing.get_context("spawn"), _start, (self._make_worker, self._job)
         )
         return lambda task, count: self._pool.map(_call, [task] * count, range(count))
 
@@ -45,15 +41,9 @@ class WorkerPool:
 _worker: Any = None  # In a spawned process: its own.
 
 
-def _start(pickled: bytes) -> None:
+def _start(make_worker: Callable[[Any], Any], job: Any) -> None:
     global _worker
-    startup.import_tensorflow_quietly()
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")  # Text needs none, and every process would take memory there.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    make_worker, job = pickle.loads(pickled)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The process that started this one decides.
     _worker = make_worker(job)
 
 

@@ -1,17 +1,22 @@
-"""Chinese words (jieba) laid over WordPiece pieces: what whole-word masking masks together."""
+"""Chinese words (jieba): what whole-word masking masks together."""
 
 import logging
+import re
 import tempfile
 import warnings
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Callable
 
 with warnings.catch_warnings():  # jieba 0.42 imports pkg_resources and holds unescaped patterns; both only warn.
     warnings.simplefilter("ignore")
     import jieba
 
-from chemkd_tf.text.vocabulary import CONTINUATION, Vocabulary
+from chemkd_tf.errors import InputError
+
+# Letters and digits with the signs that stand within formulae and trade names, and brackets if something follows:
+# ca(oh)2, cuso4·5h2o, [fe(cn)6]4, n-c4h9, 3.5mm; of pvc(a) just pvc.
+_BRACKETED = r"[(（\[][A-Za-z0-9]+(?:[(（][A-Za-z0-9]+[)）][A-Za-z0-9]+)?[)）\]](?=[A-Za-z0-9])"
+_FORMULA = re.compile(rf"(?:[A-Za-z0-9]+|{_BRACKETED})(?:[·•.\-]?[A-Za-z0-9]+|{_BRACKETED})*")
+_LATIN = re.compile(r"[A-Za-z]")
 
 
 class WordSegmenter:
@@ -19,63 +24,79 @@ class WordSegmenter:
 
     jieba marshals its dictionary to a file of fixed name in the shared temporary folder and trusts what it finds there;
     this one builds the dictionary anew (about a second) beside nobody.
+
+    Args:
+        user_dictionary: a file of more words in jieba's format (word, and if you like frequency and tag, a line); empty
+            for none.
+        normalize: how texts are normalised before they come here; the words of `user_dictionary` are, too.
+
+    Raises:
+        InputError: if `user_dictionary` can't be read or has a line that is not in jieba's format (names the line).
     """
 
-    def __init__(self):
+    def __init__(self, user_dictionary: str = "", normalize: Callable[[str], str] = str):
         jieba.setLogLevel(logging.WARNING)
         self._tokenizer = jieba.Tokenizer()
         with tempfile.TemporaryDirectory(prefix="jieba-") as folder:
             self._tokenizer.tmp_dir = folder
             self._tokenizer.initialize()
+        for word, frequency, tag in read_user_dictionary(user_dictionary) if user_dictionary else ():
+            self._tokenizer.add_word(normalize(word), frequency, tag)
 
     def words(self, text: str) -> list[str]:
-        """Returns the words of `text`, white space and punctuation among them; joined, they are `text` again."""
-        return self._tokenizer.lcut(text)
+        """Returns the words of `text`, white space and punctuation among them; joined, they are `text` again.
+
+        Words are jieba's, but a chemical formula is one word, brackets, dots and all.
+        """
+        if not _LATIN.search(text):
+            return self._tokenizer.lcut(text)
+        words: list[str] = []
+        end = 0
+        for formula in _FORMULA.finditer(text):
+            found = formula[0]
+            # jieba itself keeps letters and digits together.
+            if found.isalnum() or not _LATIN.search(found):
+                continue
+            words += self._tokenizer.cut(text[end : formula.start()])
+            words.append(found)
+            end = formula.end()
+        words += self._tokenizer.cut(text[end:])
+        return words
 
 
-def continuation_flags(vocabulary: Vocabulary) -> np.ndarray:
-    """Returns bool [V]: which entries continue a word ("##...")."""
-    return np.array([token.startswith(CONTINUATION) and token != CONTINUATION for token in vocabulary.tokens])
-
-
-def word_starts(
-    row_lengths: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    continues: np.ndarray,
-    words: Sequence[Sequence[str]],
-) -> np.ndarray:
-    """Says for each piece whether it starts a new unit of whole-word masking.
-
-    A unit is the smallest run of pieces that splits neither a word of jieba nor a WordPiece word: a "##" piece always
-    joins its predecessor, and two WordPiece words share a unit if a word of jieba overlaps both. (`15℃` is one word
-    to WordPiece, `15 ##℃`, and two to jieba: one unit.)
+def read_user_dictionary(path: str) -> list[tuple[str, int | None, str | None]]:
+    """Reads a dictionary in jieba's format: a word, and if you like its frequency and tag, a line; UTF-8.
 
     Args:
-        row_lengths: int [B], pieces of each sentence; N is their sum.
-        starts: int [N], first byte of each piece in its normalised sentence, all sentences in a row.
-        ends: int [N], byte behind the last of each piece; [UNK] covers its whole word.
-        continues: bool [N], whether the piece is a "##" piece.
-        words: B lists of words which, joined, are the normalised sentences.
+        path: the file.
 
     Returns:
-        bool [N]; the first piece of every sentence starts a unit.
-    """
-    # One long text of all the sentences: boundaries_before[p] = words that start before byte p.
-    word_lengths = [len(word.encode("utf-8")) for sentence in words for word in sentence]
-    words_per_sentence = np.array([len(sentence) for sentence in words], np.int64)
-    word_ends = np.concatenate([[0], np.cumsum(word_lengths, dtype=np.int64)])
-    sentence_offsets = word_ends[np.concatenate([[0], np.cumsum(words_per_sentence)])[:-1].astype(np.int64)]
-    is_boundary = np.zeros(word_ends[-1] + 1, np.int64)
-    is_boundary[word_ends[:-1]] = 1
-    boundaries_before = np.concatenate([[0], np.cumsum(is_boundary)])
+        Words with their frequency and tag, each None where the line leaves it out.
 
-    piece_offsets = np.repeat(sentence_offsets, row_lengths)
-    starts, ends = starts + piece_offsets, ends + piece_offsets
-    previous_ends = np.concatenate([[0], ends[:-1]])
-    first_of_sentence = np.zeros(len(starts), bool)
-    first_of_sentence[(np.cumsum(row_lengths) - row_lengths)[row_lengths > 0]] = True
-    previous_ends = np.where(first_of_sentence, starts, previous_ends)
-    # A word that starts between the previous piece and this one keeps them apart.
-    parted = boundaries_before[starts + 1] > boundaries_before[previous_ends]
-    return first_of_sentence | (parted & ~continues)
+    Raises:
+        InputError: if it can't be read or a line is not in the format (names the line).
+    """
+    entries = []
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except OSError as error:
+        raise InputError(
+            f"--user_dictionary={path}: can't read it ({error.strerror}): name a file with a word a line"
+        ) from None
+    for number, line in enumerate(lines, 1):
+        try:
+            fields = line.decode("utf-8").split()
+        except UnicodeDecodeError:
+            raise InputError(f"{path}:{number}: not UTF-8: save the user dictionary as UTF-8") from None
+        if not fields:
+            continue
+        word, *rest = fields
+        frequency = int(rest.pop(0)) if rest and rest[0].isdecimal() else None
+        if len(rest) > 1:
+            raise InputError(
+                f"{path}:{number}: expected a word, its frequency and its tag, found {line.decode().strip()!r}: "
+                "leave frequency and tag away, or write them as in '聚氯乙烯 5 n'"
+            )
+        entries.append((word, frequency, rest[0] if rest else None))
+    return entries

@@ -41,9 +41,9 @@ def test_from_raw_text_to_records(tmp_path):
     )
     assert made.returncode == 0, made.stderr
     manifest = read_manifest(prefix)
-    assert manifest.vocabulary_sha256 == load_vocabulary(vocab).sha256
+    assert manifest.format.vocabulary_sha256 == load_vocabulary(vocab).sha256
     assert manifest.num_samples == 2 * sum(map(len, random_corpus(1, 5)))
-    assert f"{manifest.num_samples} samples" in made.stdout and "records/s" in made.stderr
+    assert f"{manifest.num_samples} samples" in made.stdout and "MB/s" in made.stderr
 
 
 def test_bad_input_is_one_line_and_status_2(tmp_path):

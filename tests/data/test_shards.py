@@ -110,7 +110,7 @@ def test_two_workers_write_the_same_bytes_as_one(folder):
     one = config_for(folder, output_file=str(folder / "one"), num_shards=2, num_workers=1)
     two = config_for(folder, output_file=str(folder / "two"), num_shards=2, num_workers=2)
     write_pretraining_data(one, block_bytes=1000)
-    write_pretraining_data(two, block_bytes=1000, units_per_worker=1)
+    write_pretraining_data(two, block_bytes=1000, text_bytes_per_worker=1000)
     assert fingerprints(one.output_file) == fingerprints(two.output_file) != {}
 
 
@@ -128,9 +128,16 @@ def test_the_manifest_counts_what_was_written(folder):
     assert content["samples"] == 2 * sentences == sum(shard["samples"] for shard in content["shards"])
     assert content["vocabulary_sha256"] == VOCABULARY.sha256
     assert (content["max_seq_length"], content["max_predictions_per_seq"]) == (16, 4)
-    assert content["flags"] == dataclasses.asdict(config)
-    assert set(content["versions"]) >= {"tensorflow", "numpy"}
+    flags = dataclasses.asdict(config)
+    assert content["flags"].items() <= flags.items()
+    assert set(flags) - set(content["flags"]) == {
+        "input_file", "output_file", "vocab_file", "num_workers", "dry_run", "verify", "runner"
+    }  # fmt: skip
+    assert set(content["versions"]) == {"numpy", "jieba"}
+    assert content["corpus_sha256"] == hashlib.sha256((folder / "corpus.txt").read_bytes()).hexdigest()
     for shard in content["shards"]:
+        file_content = (folder / shard["file"]).read_bytes()
+        assert (shard["bytes"], shard["sha256"]) == (len(file_content), hashlib.sha256(file_content).hexdigest())
         assert sum(1 for _ in tf.data.TFRecordDataset(str(folder / shard["file"]))) == shard["samples"]
     assert sorted(os.listdir(folder)) == sorted(
         ["corpus.txt", "vocab.txt", "P.manifest.json", *(f"P-0000{shard}-of-00003" for shard in range(3))]
@@ -148,14 +155,80 @@ def test_a_failed_run_leaves_no_manifest(folder, monkeypatch):
     write_pretraining_data(config_for(folder))
 
     def fail(*_):
-        raise RuntimeError("disk full")
+        raise RuntimeError("on purpose")
 
     monkeypatch.setattr("chemkd_tf.data.shards._finish_shard", fail)
-    with pytest.raises(RuntimeError, match="disk full"):
-        write_pretraining_data(config_for(folder))
+    with pytest.raises(RuntimeError, match="on purpose"):
+        write_pretraining_data(config_for(folder, random_seed=2))
     with pytest.raises(InputError, match="no manifest"):
         read_manifest(str(folder / "P-*"))
-    assert not glob.glob(f"{folder}/*.spill")
+
+
+def test_earlier_records_stay_until_others_take_their_place(folder, monkeypatch):
+    write_pretraining_data(config_for(folder))
+    before = fingerprints(str(folder / "P"))
+
+    def fail(*_):
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr("chemkd_tf.data.shards._spill_block", fail)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        write_pretraining_data(config_for(folder, random_seed=2))
+    assert fingerprints(str(folder / "P")) == before and read_manifest(str(folder / "P")).num_samples
+    monkeypatch.undo()
+    write_pretraining_data(config_for(folder, random_seed=2))
+    assert fingerprints(str(folder / "P")) != before and not (folder / "P.work").exists()
+
+
+def test_what_is_there_already_is_not_made_again(folder, monkeypatch):
+    config = config_for(folder)
+    manifest = write_pretraining_data(config)
+    monkeypatch.setattr("chemkd_tf.data.shards.WorkerPool", None)
+    assert write_pretraining_data(dataclasses.replace(config, num_workers=3)) == manifest
+    with pytest.raises(TypeError):
+        write_pretraining_data(dataclasses.replace(config, random_seed=3))
+
+
+def test_a_run_with_other_flags_does_not_continue_an_unfinished_one(folder, monkeypatch):
+    monkeypatch.setattr("chemkd_tf.data.shards._finish_shard", None)
+    with pytest.raises(TypeError):
+        write_pretraining_data(config_for(folder))
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"P.work is of a run .* --dupe_factor differs"):
+        write_pretraining_data(config_for(folder, dupe_factor=3))
+    with open(folder / "corpus.txt", "a", encoding="utf-8") as file:
+        file.write("\n酸\n")
+    with pytest.raises(InputError, match="the corpus differs"):
+        write_pretraining_data(config_for(folder))
+
+
+def test_unpadded_records_hold_the_same_samples(folder):
+    padded = config_for(folder, output_file=str(folder / "padded"), num_shards=1)
+    unpadded = config_for(folder, output_file=str(folder / "unpadded"), num_shards=1, pad_records=False)
+    for config in (padded, unpadded):
+        write_pretraining_data(config)
+    examples = zip(read_examples(padded.output_file), read_examples(unpadded.output_file), strict=True)
+    for with_padding, without in examples:
+        length, predictions = sum(with_padding["input_mask"]), int(sum(with_padding["masked_lm_weights"]))
+        assert without["input_ids"] == with_padding["input_ids"][:length]
+        assert without["masked_lm_positions"] == with_padding["masked_lm_positions"][:predictions]
+        assert without["masked_lm_ids"] == with_padding["masked_lm_ids"][:predictions]
+        assert set(without) == {"input_ids", "masked_lm_positions", "masked_lm_ids"}
+    assert os.path.getsize(f"{unpadded.output_file}-00000-of-00001") < os.path.getsize(
+        f"{padded.output_file}-00000-of-00001"
+    )
+
+
+def test_dynamic_records_hold_every_sentence_once_and_whole(folder):
+    config = config_for(folder, masking="dynamic", do_whole_word_mask=True)
+    manifest = write_pretraining_data(config)
+    examples = read_examples(config.output_file)
+    expected = [tuple(ids_of(sentence)) for article in random_corpus(11, 30) for sentence in article]
+    assert collections.Counter(tuple(example["input_ids"]) for example in examples) == collections.Counter(expected)
+    assert max(map(len, expected)) > BUDGET
+    assert all(sum(example["word_lengths"]) == len(example["input_ids"]) for example in examples)
+    assert manifest.format.masking == "dynamic" and manifest.format.whole_words
+    assert dict(manifest.format.special_ids) == {"pad": 0, "start": 2, "end": 3, "mask": 4}
 
 
 def test_the_reader_of_google_research_bert_parses_the_files(folder):
@@ -193,8 +266,8 @@ def test_a_manifest_is_found_by_prefix_file_or_glob(folder):
     write_pretraining_data(config_for(folder, num_shards=2))
     manifest = read_manifest(prefix)
     assert manifest.shards == (f"{prefix}-00000-of-00002", f"{prefix}-00001-of-00002")
-    assert (manifest.max_seq_length, manifest.max_predictions_per_seq) == (16, 4)
-    assert manifest.vocabulary_sha256 == VOCABULARY.sha256
+    assert (manifest.format.max_seq_length, manifest.format.max_predictions_per_seq) == (16, 4)
+    assert manifest.format.vocabulary_sha256 == VOCABULARY.sha256
     for same in (f"{prefix}-*", f"{prefix}*", f"{prefix}-00000-of-00002,{prefix}-00001-of-00002", f"{prefix},{prefix}"):
         assert read_manifest(same) == manifest
     part = read_manifest(f"{prefix}-00001-of-00002")

@@ -1,11 +1,11 @@
 import os
 import tempfile
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
-from chemkd_tf.text.segmentation import WordSegmenter, continuation_flags, word_starts
+from chemkd_tf.errors import InputError
+from chemkd_tf.text.block_tokenization import BlockTokenizer, normalize
+from chemkd_tf.text.segmentation import WordSegmenter
 from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import vocabulary_of
 
@@ -17,45 +17,44 @@ def segmenter():
     return WordSegmenter()
 
 
-def units(texts: list[str], words_of) -> list[list[list[str]]]:
+class Words:
+    """Words given by hand."""
+
+    def __init__(self, words_of):
+        self.words = words_of
+
+
+def units(texts: list[str], segmenter) -> list[list[list[str]]]:
     """The pieces of each sentence, grouped into units."""
-    pieces, starts, ends, normalized = BertTokenizer(VOCABULARY).tokenize_with_offsets(tf.constant(texts))
-    token_ids = pieces.flat_values.numpy()
-    flags = word_starts(
-        pieces.row_lengths().numpy(),
-        starts.flat_values.numpy(),
-        ends.flat_values.numpy(),
-        continuation_flags(VOCABULARY)[token_ids],
-        [words_of(text.decode()) for text in normalized.numpy()],
-    )
-    grouped, position = [], 0
-    for row in pieces.to_list():
+    tokens = BlockTokenizer(VOCABULARY, segmenter=segmenter).tokenize("\n".join(texts))
+    grouped = []
+    for start, end in zip(tokens.line_splits, tokens.line_splits[1:], strict=False):
         sentence: list[list[str]] = []
-        for token_id in row:
-            if flags[position]:
+        for token_id, starts_unit in zip(tokens.token_ids[start:end], tokens.unit_starts[start:end], strict=True):
+            if starts_unit:
                 sentence.append([])
             sentence[-1].append(VOCABULARY.tokens[token_id])
-            position += 1
         grouped.append(sentence)
-    assert position == len(flags)
     return grouped
 
 
 def test_units_are_jieba_words(segmenter):
-    assert units(["反应温度为15℃的浓硫酸。"], segmenter.words) == [
+    assert units(["反应温度为15℃的浓硫酸。"], segmenter) == [
         [["反", "应"], ["温", "度"], ["为"], ["15", "##℃"], ["的"], ["浓", "硫", "酸"], ["。"]]
     ]
 
 
 def test_a_wordpiece_word_that_jieba_splits_is_one_unit():
-    assert units(["15℃ h2so4"], lambda text: ["15", "℃", " ", "h2", "so4"]) == [
+    assert units(["15℃ h2so4"], Words(lambda text: ["15", "℃", " ", "h2", "so4"])) == [
         [["15", "##℃"], ["h", "##2", "##so", "##4"]]
     ]
 
 
 def test_wordpiece_words_that_a_jieba_word_overlaps_are_one_unit():
     # 15℃ and 的 are joined by the word "℃的"; so is everything that hangs on either.
-    assert units(["酸15℃的酸"], lambda text: ["酸", "15", "℃的", "酸"]) == [[["酸"], ["15", "##℃", "的"], ["酸"]]]
+    assert units(["酸15℃的酸"], Words(lambda text: ["酸", "15", "℃的", "酸"])) == [
+        [["酸"], ["15", "##℃", "的"], ["酸"]]
+    ]
 
 
 def test_unknown_words_and_spaces_do_not_derail_the_alignment():
@@ -67,7 +66,7 @@ def test_unknown_words_and_spaces_do_not_derail_the_alignment():
         "反应": ["反应"],
         "鿀": ["鿀"],
     }
-    assert units(texts, words.__getitem__) == [
+    assert units(texts, Words(words.__getitem__)) == [
         [["[UNK]", "酸"], ["[UNK]"], ["反", "应"]],
         [],
         [],
@@ -78,7 +77,7 @@ def test_unknown_words_and_spaces_do_not_derail_the_alignment():
 
 def test_units_equal_a_character_by_character_oracle(segmenter):
     texts = ["反应温度为15℃的浓硫酸。H2SO4 a反应a 鿀鿀浓硫酸15℃15℃", "É酸é 15 ℃反应", "的的温度温度"]
-    for text, found in zip(texts, units(texts, segmenter.words), strict=True):
+    for text, found in zip(texts, units(texts, segmenter), strict=True):
         pieces, starts, ends, normalized = BertTokenizer(VOCABULARY).tokenize_with_offsets([text])
         normalized_bytes = normalized.numpy()[0]
         joined = set()  # Pairs of neighbouring bytes that must not be parted.
@@ -99,11 +98,6 @@ def test_units_equal_a_character_by_character_oracle(segmenter):
         assert found == expected
 
 
-def test_nothing_at_all_has_no_units():
-    empty = np.zeros(0, np.int64)
-    assert word_starts(np.zeros(2, np.int64), empty, empty, np.zeros(0, bool), [[], []]).tolist() == []
-
-
 def test_words_joined_are_the_text_and_no_cache_is_left(segmenter, capfd):
     text = "浓硫酸  h2so4，15℃\u3000的。"
     assert "".join(segmenter.words(text)) == text
@@ -112,3 +106,43 @@ def test_words_joined_are_the_text_and_no_cache_is_left(segmenter, capfd):
     left = {name for name in set(os.listdir(tempfile.gettempdir())) - before if "jieba" in name}
     assert left == set()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "formulae"),
+    [
+        ("加入ca(oh)2和水", ["ca(oh)2"]),
+        ("cuso4·5h2o溶于h2so4", ["cuso4·5h2o", "h2so4"]),
+        ("[fe(cn)6]4离子，n-c4h9", ["[fe(cn)6]4", "n-c4h9"]),
+        ("（nh4）2so4溶液", ["（nh4）2so4"]),
+        ("聚氯乙烯（pvc）", ["pvc"]),
+        ("3.5mm和2019-05-01", ["3.5mm", "2019", "05", "01"]),
+    ],
+)
+def test_a_formula_is_one_word(segmenter, text, formulae):
+    words = segmenter.words(text)
+    assert "".join(words) == text
+    assert [
+        word for word in words if any(character.isascii() and character.isalnum() for character in word)
+    ] == formulae
+
+
+def test_a_user_dictionary_makes_words(tmp_path, segmenter):
+    path = tmp_path / "words.txt"
+    path.write_text("\ufeff聚氯乙烯 5 n\n\nPVC树脂\r\n反应釜 n\n", encoding="utf-8")
+    text = "聚氯乙烯即pvc树脂，在反应釜中。"
+    words = WordSegmenter(str(path), normalize).words(text)
+    assert {"聚氯乙烯", "pvc树脂", "反应釜"} <= set(words) and "".join(words) == text
+    assert "pvc树脂" not in segmenter.words(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\n", "words.txt:1: not UTF-8"), ("酸\n聚 氯 乙 烯\n".encode(), "words.txt:2: expected a word")],
+)
+def test_a_bad_user_dictionary_is_refused(tmp_path, content, message):
+    (tmp_path / "words.txt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        WordSegmenter(str(tmp_path / "words.txt"))
+    with pytest.raises(InputError, match="--user_dictionary=nowhere"):
+        WordSegmenter("nowhere")

@@ -1,14 +1,16 @@
 """Batches for training: global batch k is a function of (seed, k), so that to resume is to skip k batches."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from chemkd_tf.data.augmentation import Augmentation
-from chemkd_tf.data.records import parse_pretraining_batch
+from chemkd_tf.data.dynamic_masking import cut_and_mask
+from chemkd_tf.data.manifest import Manifest, RecordFormat
+from chemkd_tf.data.parsing import parse_pretraining_batch, parse_unpadded_batch, parse_whole_texts
 
 # Records held in memory to be shuffled, on top of the shuffle across shards that data preparation did.
 SHUFFLE_BUFFER = 10_000
@@ -21,12 +23,12 @@ _PARALLEL_CALLS = min(8, len(os.sched_getaffinity(0)))
 _BATCHES_AHEAD = 4
 # Keeps the random numbers of a text's variant apart from those of an epoch's order.
 _AUGMENTATION_STREAM = 1
+# Masks of held-out text depend on no run's seed: every evaluation of every run sees the same.
+_HELD_OUT_SEED = 0
 
 
 def pretraining_batches(
-    paths: Sequence[str],
-    max_seq_length: int,
-    max_predictions_per_seq: int,
+    manifest: Manifest,
     batch_size: int,
     random_seed: int,
     first_batch: int = 0,
@@ -36,18 +38,16 @@ def pretraining_batches(
     """Returns an endless data set of pretraining batches, each epoch in another order.
 
     Args:
-        paths: TFRecord shards.
-        max_seq_length: T of the records.
-        max_predictions_per_seq: P of the records.
+        manifest: the records. Those that are not masked yet are cut and masked anew in every epoch.
         batch_size: global batch B; filled to a multiple of `num_replicas` with rows of weight 0.
-        random_seed: the order depends on it alone.
+        random_seed: the order, and masks that are drawn now, depend on it alone.
         first_batch: batches to skip (before they are parsed).
         num_replicas: among which each batch will be shared out.
         group_by_length: rows of about the same length share a batch (see `grouped_by_length`).
     """
 
     def epoch(number):
-        order = tf.random.experimental.stateless_shuffle(list(paths), seed=[random_seed, number])
+        order = tf.random.experimental.stateless_shuffle(list(manifest.shards), seed=[random_seed, number])
         records = tf.data.Dataset.from_tensor_slices(order).interleave(
             tf.data.TFRecordDataset, cycle_length=8, block_length=16
         )
@@ -55,18 +55,19 @@ def pretraining_batches(
 
     batches = tf.data.Dataset.range(_FOREVER).flat_map(epoch).batch(batch_size, drop_remainder=True)
     first_read = group_start(first_batch) if group_by_length else first_batch
-    batches = _parsed(batches.skip(first_read), max_seq_length, max_predictions_per_seq)
+    batches = _parsed(batches.skip(first_read), manifest.format, random_seed, first_read)
     if group_by_length:
         batches = grouped_by_length(batches, random_seed, first_batch)
     return _shared_out(batches, batch_size, num_replicas)
 
 
-def held_out_batches(
-    paths: Sequence[str], max_seq_length: int, max_predictions_per_seq: int, batch_size: int, num_replicas: int = 1
-) -> tf.data.Dataset:
-    """Returns the records of `paths` once, in the order of the files, the last batch filled with rows of weight 0."""
-    batches = tf.data.TFRecordDataset(list(paths)).batch(batch_size)
-    return _shared_out(_parsed(batches, max_seq_length, max_predictions_per_seq), batch_size, num_replicas)
+def held_out_batches(manifest: Manifest, batch_size: int, num_replicas: int = 1) -> tf.data.Dataset:
+    """Returns the records once, in the order of the files, the last batch filled with rows of weight 0.
+
+    Windows and masks that are drawn now are the same whenever the data set is read with this batch size.
+    """
+    batches = tf.data.TFRecordDataset(list(manifest.shards)).batch(batch_size)
+    return _shared_out(_parsed(batches, manifest.format, _HELD_OUT_SEED), batch_size, num_replicas)
 
 
 def group_start(first_batch: int) -> int:
@@ -139,12 +140,21 @@ def round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _parsed(batches: tf.data.Dataset, max_seq_length: int, max_predictions_per_seq: int) -> tf.data.Dataset:
-    return batches.map(
-        lambda serialized: parse_pretraining_batch(serialized, max_seq_length, max_predictions_per_seq),
-        num_parallel_calls=_PARALLEL_CALLS,
-        deterministic=True,
-    )
+def _parsed(
+    batches: tf.data.Dataset, record_format: RecordFormat, random_seed: int, first_batch: int = 0
+) -> tf.data.Dataset:
+    """Batches of records, from number `first_batch`, as batches of samples; what isn't masked yet is masked now."""
+    sizes = record_format.max_seq_length, record_format.max_predictions_per_seq
+
+    def parse(number, serialized):
+        if record_format.masking == "dynamic":
+            texts = parse_whole_texts(serialized, record_format.whole_words)
+            return cut_and_mask(*texts, record_format, tf.stack([random_seed, number]))
+        if record_format.padded:
+            return parse_pretraining_batch(serialized, *sizes)
+        return parse_unpadded_batch(serialized, *sizes, dict(record_format.special_ids).get("pad", 0))
+
+    return batches.enumerate(first_batch).map(parse, num_parallel_calls=_PARALLEL_CALLS, deterministic=True)
 
 
 class EncodedTexts(NamedTuple):

@@ -6,7 +6,7 @@ everything else in data preparation: numbers become bytes in one table look-up f
 only on a length is made once. tests/data/test_records.py compares with tf.train.Example.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class RecordEncoder:
         }
         self._record_heads = _Memo(lambda size: b"\n" + _varint(size))
         padding = bytes(max_seq_length)  # The number 0 is one byte.
+        self._zeros = [bytes(max_predictions_per_seq - n) for n in range(max_predictions_per_seq + 1)]
         # Behind the tokens of a sample of n tokens: [SEP], padding, and the mask.
         self._behind_tokens = _Memo(
             lambda n: (
@@ -71,19 +72,20 @@ class RecordEncoder:
 
     def encode_masked(self, masked: MaskedSamples) -> list[bytes]:
         """Serialises S masked samples, none longer than T - 2 tokens, as S byte strings."""
-        tokens = self._rows(masked.token_ids, masked.splits)
         mask_splits = np.append(0, np.cumsum(masked.num_predictions))
-        labels = self._rows(masked.label_ids, mask_splits)
-        positions = self._rows(masked.positions, mask_splits)
-        join = self._join_padded if self._padded else self._join_unpadded
-        lengths = np.diff(masked.splits).tolist()
-        return [
-            join(*row) for row in zip(lengths, masked.num_predictions.tolist(), tokens, labels, positions, strict=True)
-        ]
+        rows = zip(
+            np.diff(masked.splits).tolist(),
+            masked.num_predictions.tolist(),
+            self._varints.rows(masked.token_ids, masked.splits),
+            self._varints.rows(masked.label_ids, mask_splits),
+            self._varints.rows(masked.positions, mask_splits),
+            strict=True,
+        )
+        return self._padded_records(rows) if self._padded else self._unpadded_records(rows)
 
     def encode_unmasked(self, samples: Samples) -> list[bytes]:
         """Serialises S whole samples as S byte strings; with `word_lengths` where they have `unit_starts`."""
-        tokens = self._rows(samples.token_ids, samples.splits)
+        tokens = self._varints.rows(samples.token_ids, samples.splits)
         head = self._heads["input_ids"]
         if samples.unit_starts is None:
             return [self._record(head[len(ids)] + ids) for ids in tokens]
@@ -100,44 +102,51 @@ class RecordEncoder:
             for ids, lengths in zip(tokens, words, strict=True)
         ]
 
-    def _rows(self, values: np.ndarray, splits: np.ndarray) -> Iterator[bytes]:
-        return self._varints.rows(values, splits)
-
-    def _join_padded(self, length: int, predictions: int, tokens: bytes, labels: bytes, positions: bytes) -> bytes:
-        missing = self._predictions - predictions
-        size = len(self._start) + len(tokens) + len(self._end) + self._length - length - 2
-        return self._record(
-            b"".join(
+    def _padded_records(self, rows: Iterable[tuple[int, int, bytes, bytes, bytes]]) -> list[bytes]:
+        # One expression for a record: this loop is most of what data preparation costs.
+        start, zeros, record_heads = self._start, self._zeros, self._record_heads
+        ids_head, labels_head, positions_head = (
+            self._heads[name] for name in ("input_ids", "masked_lm_ids", "masked_lm_positions")
+        )
+        behind_tokens, behind_positions = self._behind_tokens, self._behind_positions
+        size_of_others = len(start) + len(self._end) + self._length - 2
+        records = []
+        for length, predictions, tokens, labels, positions in rows:
+            padding = zeros[predictions]
+            features = b"".join(
                 (
-                    self._heads["input_ids"][size],
-                    self._start,
+                    ids_head[size_of_others - length + len(tokens)],
+                    start,
                     tokens,
-                    self._behind_tokens[length],
-                    self._heads["masked_lm_ids"][len(labels) + missing],
+                    behind_tokens[length],
+                    labels_head[len(labels) + len(padding)],
                     labels,
-                    bytes(missing),
-                    self._heads["masked_lm_positions"][len(positions) + missing],
+                    padding,
+                    positions_head[len(positions) + len(padding)],
                     positions,
-                    self._behind_positions[predictions],
+                    behind_positions[predictions],
                 )
             )
-        )
+            records.append(record_heads[len(features)] + features)
+        return records
 
-    def _join_unpadded(self, length: int, predictions: int, tokens: bytes, labels: bytes, positions: bytes) -> bytes:
-        return self._record(
-            b"".join(
-                (
-                    self._heads["input_ids"][len(self._start) + len(tokens) + len(self._end)],
-                    self._start,
-                    tokens,
-                    self._end,
-                    self._heads["masked_lm_ids"][len(labels)],
-                    labels,
-                    self._heads["masked_lm_positions"][len(positions)],
-                    positions,
-                )
-            )
+    def _unpadded_records(self, rows: Iterable[tuple[int, int, bytes, bytes, bytes]]) -> list[bytes]:
+        ids_head, labels_head, positions_head = (
+            self._heads[name] for name in ("input_ids", "masked_lm_ids", "masked_lm_positions")
         )
+        records = []
+        for _, _, tokens, labels, positions in rows:
+            ids = b"".join((self._start, tokens, self._end))
+            features = (
+                ids_head[len(ids)],
+                ids,
+                labels_head[len(labels)],
+                labels,
+                positions_head[len(positions)],
+                positions,
+            )
+            records.append(self._record(b"".join(features)))
+        return records
 
     def _record(self, features: bytes) -> bytes:
         """Example.features, field 1 of an Example."""
@@ -165,7 +174,7 @@ class _Varints:
     def __init__(self, size: int):
         assert size <= 1 << 28, f"{size} numbers need more than four bytes each"
         values = np.arange(size, dtype=np.uint32)[:, None]
-        self._sizes = 1 + np.sum(values >= 1 << np.array([7, 14, 21], np.uint32), axis=1)
+        self._sizes = 1 + np.sum(values >= 1 << np.array([7, 14, 21], np.uint32), axis=1, dtype=np.uint8)
         columns = np.arange(4)
         digits = (values >> (7 * columns).astype(np.uint32)) & 0x7F | 0x80 * (columns < self._sizes[:, None] - 1)
         # Four bytes of a number, and which of them count, as one entry each: one look-up instead of four.
@@ -174,8 +183,10 @@ class _Varints:
 
     def rows(self, values: np.ndarray, splits: np.ndarray) -> Iterator[bytes]:
         """Yields the bytes of values[splits[i] : splits[i + 1]] for each i."""
-        encoded = self._bytes[values].view(np.uint8)[self._present[values].view(bool)].tobytes()
-        ends = np.append(0, np.cumsum(self._sizes[values]))[splits].tolist()
+        values = values.astype(np.int64)  # As an index, twice as fast as the conversion takes.
+        # `compress` takes a third of the time that indexing with booleans does.
+        encoded = self._bytes[values].view(np.uint8).compress(self._present[values].view(bool)).tobytes()
+        ends = np.append(0, np.cumsum(self._sizes[values], dtype=np.int64))[splits].tolist()
         return (encoded[start:end] for start, end in zip(ends, ends[1:], strict=False))
 
 

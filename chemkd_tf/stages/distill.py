@@ -42,7 +42,7 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
             hidden_dim=config.student_width,
             units_per_direction=config.units_per_direction,
             embedding=config.student_embedding,
-            max_sequence_length=max(manifest.max_seq_length, held_out.max_seq_length if held_out else 0),
+            max_sequence_length=max(records.format.max_seq_length for records in (manifest, held_out) if records),
         )
         student = masked_lm_model(build_encoder(architecture))
         objectives = make_objectives(config, teacher.architecture, architecture)
@@ -110,8 +110,8 @@ def _require_fit(config: DistillationConfig, teacher, manifest, held_out) -> Non
             f"in {config.teacher_dir} has layers 1 to {layers}"
         )
     for flag, records in (("input_file", manifest), ("eval_input_file", held_out)):
-        if records and records.max_seq_length > teacher.architecture.max_sequence_length:
+        if records and records.format.max_seq_length > teacher.architecture.max_sequence_length:
             raise InputError(
-                f"--{flag}: records of {records.max_seq_length} tokens, but the teacher takes at most "
+                f"--{flag}: records of {records.format.max_seq_length} tokens, but the teacher takes at most "
                 f"{teacher.architecture.max_sequence_length}: make them again with a shorter --max_seq_length"
             )

@@ -76,7 +76,7 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
     strategy = make_strategy(config.num_replicas)
     set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
     with strategy.scope():
-        longest = max(manifest.max_seq_length, held_out.max_seq_length if held_out else 0)
+        longest = max(records.format.max_seq_length for records in (manifest, held_out) if records)
         architecture, masked_lm = _teacher(config, vocabulary, longest)
         model = MaskedLanguageModel(masked_lm, config.random_seed)
         model.compile_for(config, config.num_train_steps, config.num_warmup_steps)
@@ -113,9 +113,7 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
 def training_batches(manifest: Manifest, config, strategy: tf.distribute.Strategy, first: int) -> tf.data.Dataset:
     """Global batches of `manifest` from number `first`; also the distillation's."""
     return datasets.pretraining_batches(
-        manifest.shards,
-        manifest.max_seq_length,
-        manifest.max_predictions_per_seq,
+        manifest,
         config.train_batch_size,
         config.random_seed,
         first,
@@ -126,21 +124,16 @@ def training_batches(manifest: Manifest, config, strategy: tf.distribute.Strateg
 
 def held_out_batches(manifest: Manifest, config, strategy: tf.distribute.Strategy) -> tf.data.Dataset:
     """The records of `manifest`, once; also the distillation's."""
-    return datasets.held_out_batches(
-        manifest.shards,
-        manifest.max_seq_length,
-        manifest.max_predictions_per_seq,
-        config.eval_batch_size,
-        strategy.num_replicas_in_sync,
-    )
+    return datasets.held_out_batches(manifest, config.eval_batch_size, strategy.num_replicas_in_sync)
 
 
 def require_vocabulary(manifest: Manifest, vocabulary: Vocabulary, flag: str, vocab_file: str) -> None:
     """Refuses records that were made with another vocabulary than the model's."""
-    if manifest.vocabulary_sha256 != vocabulary.sha256:
+    made_with = manifest.format.vocabulary_sha256
+    if made_with != vocabulary.sha256:
         raise InputError(
             f"{flag}: {manifest.shards[0]} was made with another vocabulary than {vocab_file} "
-            f"(sha256 {manifest.vocabulary_sha256[:12]}, here {vocabulary.sha256[:12]}): make the records again with it"
+            f"(sha256 {made_with[:12]}, here {vocabulary.sha256[:12]}): make the records again with it"
         )
 
 

@@ -1,105 +1,137 @@
 """Batches: number k depends on the seed alone, every epoch holds every record once, filled rows weigh nothing."""
 
 import collections
-import itertools
+import dataclasses
+import random
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from data.record_oracles import config_for, random_corpus, read_examples, write_corpus, write_vocabulary
+from data.record_files import (
+    FORMATS,
+    PREDICTIONS,
+    TOKENS,
+    assert_same,
+    features_of,
+    number_of,
+    serialize,
+    text,
+    write_records,
+)
 
 from chemkd_tf.data.datasets import (
     GROUPED_BATCHES,
-    EncodedTexts,
     fill_batch,
     held_out_batches,
-    labelled_batches,
-    labelled_examples,
     pretraining_batches,
     round_up,
     trim_padding,
 )
-from chemkd_tf.data.shards import write_pretraining_data
 
-TOKENS, PREDICTIONS, BATCH = 16, 4, 9
-LABELLED = 10
+BATCH = 9
+TEXTS = 39
+assert TEXTS % BATCH  # an epoch ends within a batch
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    """Shards, and the examples in them as plain lists."""
-    folder = tmp_path_factory.mktemp("records")
-    write_corpus(folder / "corpus.txt", random_corpus(5, 9))
-    write_vocabulary(folder)
-    manifest = write_pretraining_data(config_for(folder, num_shards=3))
-    examples = read_examples(str(folder / "P"))
-    assert len(examples) % BATCH  # an epoch ends within a batch
-    return manifest.shards, examples
+@pytest.fixture(scope="module", params=FORMATS)
+def records(request, tmp_path_factory):
+    """Shards of a kind; each text has tokens that no other has. Some are longer than a sample."""
+    rng = random.Random(5)
+    record_format = FORMATS[request.param]
+    texts = [text(number, rng.randint(1, 30)) for number in range(TEXTS)]
+    assert sum(len(token_ids) > TOKENS - 2 for token_ids in texts) > TEXTS // 4
+    written = [serialize(features_of(record_format, token_ids, rng)) for token_ids in texts]
+    return write_records(str(tmp_path_factory.mktemp("records") / "P"), written, record_format, num_shards=3)
 
 
 def batches(records, number, seed=3, first=0, replicas=1, size=BATCH):
-    dataset = pretraining_batches(records[0], TOKENS, PREDICTIONS, size, seed, first, replicas)
+    dataset = pretraining_batches(records, size, seed, first, replicas)
     return list(dataset.take(number).as_numpy_iterator())
 
 
 def grouped(records, number, seed=3, first=0, replicas=1, size=4):
-    arguments = TOKENS, PREDICTIONS, size, seed, first, replicas
-    dataset = pretraining_batches(records[0], *arguments, group_by_length=True)
+    dataset = pretraining_batches(records, size, seed, first, replicas, group_by_length=True)
     return list(dataset.take(number).as_numpy_iterator())
 
 
-def rows_of(found):
-    """Token ids of every row, without padding."""
+def held_out(records, size=BATCH, replicas=1):
+    return list(held_out_batches(records, size, replicas).as_numpy_iterator())
+
+
+def windows_of(found):
+    """What each row shows of its text, what was masked put back."""
+    for batch in found:
+        for row in range(len(batch["token_ids"])):
+            ids = batch["token_ids"][row].copy()
+            masked = batch["mask_weights"][row] > 0
+            ids[batch["mask_positions"][row][masked]] = batch["mask_ids"][row][masked]
+            yield ids[1 : batch["padding_mask"][row].sum() - 1].tolist()
+
+
+def texts_of(found):
+    """Which text each row is of; its window is checked on the way."""
+    numbers = []
+    for window in windows_of(found):
+        assert window == list(range(window[0], window[0] + len(window))) and len(window) <= TOKENS - 2
+        numbers.append(number_of(window))
+    return numbers
+
+
+def masks_of(found):
+    """Text, window and masks of each row."""
+    rows = (row for batch in found for row in zip(batch["mask_positions"], batch["mask_weights"], strict=True))
     return [
-        tuple(ids[: mask.sum()])
-        for batch in found
-        for ids, mask in zip(batch["token_ids"], batch["padding_mask"], strict=True)
+        (tuple(window), tuple(positions[weights > 0]))
+        for window, (positions, weights) in zip(windows_of(found), rows, strict=True)
     ]
 
 
-def stored_rows(records):
-    return [tuple(example["input_ids"][: sum(example["input_mask"])]) for example in records[1]]
+def stored_order(records):
+    """Texts in the order of the files."""
+    return [number for shard in range(3) for number in range(shard, TEXTS, 3)]
 
 
-def assert_same(found, expected):
-    assert len(found) == len(expected) > 0
-    for one, other in zip(found, expected, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+def is_dynamic(records):
+    return records.format.masking == "dynamic"
 
 
 def test_batch_k_is_the_same_wherever_reading_begins(records):
-    per_epoch = len(records[1]) // BATCH
+    per_epoch = TEXTS // BATCH
     whole = batches(records, 2 * per_epoch + 3)
-    for first in (1, per_epoch - 1, per_epoch, per_epoch + 1, 2 * per_epoch):
+    for first in (1, per_epoch, per_epoch + 1, 2 * per_epoch):  # an epoch ends within batch `per_epoch`
         assert_same(batches(records, len(whole) - first, first=first), whole[first:])
 
 
 def test_every_epoch_holds_every_record_once_in_another_order(records):
-    size = len(records[1])
-    rows = rows_of(batches(records, 3 * size // BATCH))
-    expected = collections.Counter(stored_rows(records))
-    epochs = [rows[:size], rows[size : 2 * size]]
+    numbers = texts_of(batches(records, 3 * TEXTS // BATCH))
+    epochs = [numbers[:TEXTS], numbers[TEXTS : 2 * TEXTS]]
     for epoch in epochs:
-        assert collections.Counter(epoch) == expected
+        assert sorted(epoch) == list(range(TEXTS))
     assert epochs[0] != epochs[1]
-    assert stored_rows(records) not in epochs
+    assert stored_order(records) not in epochs
+
+
+def test_only_records_that_are_not_masked_yet_get_other_masks_in_another_epoch(records):
+    rows = masks_of(batches(records, 3 * TEXTS // BATCH))
+    epochs = [collections.Counter(rows[:TEXTS]), collections.Counter(rows[TEXTS : 2 * TEXTS])]
+    same = (epochs[0] & epochs[1]).total() / TEXTS
+    assert same < 0.5 if is_dynamic(records) else same == 1.0
+    long = [collections.Counter(window for window, _ in epoch if len(window) == TOKENS - 2) for epoch in epochs]
+    assert (long[0] != long[1]) == is_dynamic(records), "windows are cut anew too"
+    for window, positions in rows if is_dynamic(records) else []:
+        budget = max(1, round(0.15 * (len(window) + 2)))  # never above PREDICTIONS here
+        assert len(positions) <= budget if records.format.whole_words else len(positions) == budget
 
 
 def test_another_seed_gives_another_order(records):
-    size = len(records[1])
-    epochs = [rows_of(batches(records, size // BATCH, seed=seed)) for seed in (3, 4, 3)]
+    epochs = [texts_of(batches(records, TEXTS // BATCH, seed=seed)) for seed in (3, 4, 3)]
     assert epochs[0] != epochs[1]
     assert epochs[0] == epochs[2]
 
 
 def test_a_batch_may_be_larger_than_the_data(records):
-    size = len(records[1])
-    (batch,) = batches(records, 1, size=2 * size)
-    assert set(collections.Counter(rows_of([batch])).values()) <= {
-        2 * count for count in collections.Counter(stored_rows(records)).values()
-    }
+    (batch,) = batches(records, 1, size=2 * TEXTS)
+    assert collections.Counter(texts_of([batch])) == dict.fromkeys(range(TEXTS), 2)
 
 
 def test_replicas_do_not_change_what_a_batch_counts(records):
@@ -112,28 +144,36 @@ def test_replicas_do_not_change_what_a_batch_counts(records):
 
 
 def test_the_number_of_rows_is_known_before_the_first_batch(records):
-    for replicas, rows in ((1, 9), (2, 10), (4, 12)):
-        spec = pretraining_batches(records[0], TOKENS, PREDICTIONS, BATCH, 3, 0, replicas).element_spec
+    for replicas, rows in ((1, 9), (4, 12)):
+        spec = pretraining_batches(records, BATCH, 3, 0, replicas).element_spec
         assert {value.shape[0] for value in spec.values()} == {rows}
-        spec = held_out_batches(records[0], TOKENS, PREDICTIONS, BATCH, replicas).element_spec
+        spec = held_out_batches(records, BATCH, replicas).element_spec
         assert {value.shape[0] for value in spec.values()} == {rows}
 
 
 def test_held_out_records_come_once_in_the_order_of_the_files(records):
-    found = list(held_out_batches(records[0], TOKENS, PREDICTIONS, BATCH).as_numpy_iterator())
+    found = held_out(records)
     weights = np.concatenate([batch["example_weight"] for batch in found])
-    size = len(records[1])
-    np.testing.assert_array_equal(weights, np.arange(len(weights)) < size)
-    assert len(weights) == -(-size // BATCH) * BATCH
-    assert rows_of(found)[:size] == stored_rows(records)
+    np.testing.assert_array_equal(weights, np.arange(len(weights)) < TEXTS)
+    assert len(weights) == -(-TEXTS // BATCH) * BATCH
+    assert texts_of(found)[:TEXTS] == stored_order(records)
     for name in found[-1].keys() - {"example_weight"}:
-        for filler in found[-1][name][size % BATCH :]:
+        for filler in found[-1][name][TEXTS % BATCH :]:
             np.testing.assert_array_equal(filler, found[-1][name][0], err_msg=name)
+
+
+def test_held_out_masks_are_the_same_at_every_evaluation(records):
+    dataset = held_out_batches(records, BATCH)
+    first = list(dataset.as_numpy_iterator())
+    assert_same(list(dataset.as_numpy_iterator()), first)
+    assert_same(held_out(records), first)
+    for batch, filled in zip(first, held_out(records, replicas=2), strict=True):
+        np.testing.assert_array_equal(filled["token_ids"][:BATCH], batch["token_ids"][:BATCH])
 
 
 def test_grouped_batch_k_is_the_same_wherever_reading_begins(records):
     whole = grouped(records, 2 * GROUPED_BATCHES + 3)
-    for first in (1, GROUPED_BATCHES - 1, GROUPED_BATCHES, GROUPED_BATCHES + 1, 2 * GROUPED_BATCHES):
+    for first in (1, GROUPED_BATCHES, GROUPED_BATCHES + 1, 2 * GROUPED_BATCHES):
         assert_same(grouped(records, len(whole) - first, first=first), whole[first:])
 
 
@@ -141,11 +181,10 @@ def test_grouping_shares_the_same_rows_out_again_by_length(records):
     plain, by_length = batches(records, 2 * GROUPED_BATCHES, size=4), grouped(records, 2 * GROUPED_BATCHES)
     for start in (0, GROUPED_BATCHES):
         group = slice(start, start + GROUPED_BATCHES)
-        expected = sorted(rows_of(plain[group]), key=lambda row: (len(row), row))
-        found = [rows_of([batch]) for batch in by_length[group]]
-        assert sorted(sum(found, []), key=lambda row: (len(row), row)) == expected
-        lengths = [sorted(len(row) for row in rows) for rows in found]
-        assert sum(sorted(lengths), []) == [len(row) for row in expected], "no batch reaches into another's lengths"
+        assert sorted(masks_of(by_length[group])) == sorted(masks_of(plain[group]))
+        lengths = [sorted(batch["padding_mask"].sum(axis=1).tolist()) for batch in by_length[group]]
+        expected = sorted(length for batch in plain[group] for length in batch["padding_mask"].sum(axis=1).tolist())
+        assert sum(sorted(lengths), []) == expected, "no batch reaches into another's lengths"
         assert lengths != sorted(lengths), "short batches come before and after long ones"
     assert sum(batch["token_ids"].size for batch in by_length) < sum(batch["token_ids"].size for batch in plain)
 
@@ -167,8 +206,34 @@ def test_a_grouped_row_keeps_what_belongs_to_it(records):
 
 
 def test_the_number_of_grouped_rows_is_known_before_the_first_batch(records):
-    spec = pretraining_batches(records[0], TOKENS, PREDICTIONS, 5, 3, 0, 2, group_by_length=True).element_spec
+    spec = pretraining_batches(records, 5, 3, 0, 2, group_by_length=True).element_spec
     assert {value.shape[0] for value in spec.values()} == {6}
+
+
+@pytest.mark.parametrize("changes", [{"max_seq_length": TOKENS + 1}, {"max_predictions_per_seq": PREDICTIONS - 1}])
+@pytest.mark.parametrize("read", [batches, grouped])
+def test_records_of_another_length_than_their_manifest_says_are_refused(tmp_path, read, changes):
+    rng = random.Random(1)
+    written = [serialize(features_of(FORMATS["padded"], text(number, 9), rng)) for number in range(TEXTS)]
+    told = dataclasses.replace(FORMATS["padded"], **changes)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Key: "):
+        read(write_records(str(tmp_path / "P"), written, told), 1)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_broken_records_stop_the_run(tmp_path, kind):
+    rng = random.Random(1)
+    written = [serialize(features_of(FORMATS[kind], text(number, 9), rng)) for number in range(TEXTS)]
+    path = str(tmp_path / "P")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="input_ids"):
+        held_out(write_records(path, [*written, serialize({"other": [1]})], FORMATS[kind]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Could not parse example input"):
+        held_out(write_records(path, [*written, b"no record"], FORMATS[kind]))
+    records = write_records(path, written, FORMATS[kind])
+    with open(records.shards[0], "r+b") as file:
+        file.truncate(file.seek(0, 2) - 10)
+    with pytest.raises(tf.errors.DataLossError):
+        held_out(records)
 
 
 def some_batch(rows=3):
@@ -228,96 +293,3 @@ def test_a_labelled_batch_without_masked_positions_is_trimmed_too():
 @pytest.mark.parametrize(("size", "multiple", "expected"), [(1, 1, 1), (7, 2, 8), (8, 2, 8), (1, 4, 4), (9, 4, 12)])
 def test_rounding_up_gives_the_next_multiple(size, multiple, expected):
     assert round_up(size, multiple) == expected
-
-
-@pytest.fixture(scope="module")
-def examples():
-    """Each example's first token is its number + 10."""
-    rng = np.random.default_rng(1)
-    lengths = rng.permutation(np.arange(3, 3 + LABELLED)).astype("int32")
-    token_ids = rng.integers(5, 50, (LABELLED, TOKENS)).astype("int32") * (np.arange(TOKENS) < lengths[:, None])
-    token_ids[:, 0] = np.arange(LABELLED) + 10
-    return EncodedTexts(token_ids.astype("int32"), lengths, np.arange(LABELLED, dtype="int32") % 3)
-
-
-def numbers(found):
-    """Numbers of the examples that count, in order."""
-    return [
-        int(ids[0]) - 10
-        for batch in found
-        for ids, weight in zip(batch["token_ids"], batch["example_weight"], strict=True)
-        if weight
-    ]
-
-
-def labelled(examples, seed=3, num_batches=9, first=0, replicas=1, size=4):
-    return list(labelled_batches(examples, size, seed, num_batches, first, replicas).as_numpy_iterator())
-
-
-def test_labelled_batch_k_is_the_same_wherever_reading_begins(examples):
-    whole = labelled(examples)
-    assert len(whole) == 9
-    for first in range(1, 9):  # 10 examples in batches of 4: epochs end within the 3rd, 5th and 8th batch
-        assert_same(labelled(examples, first=first), whole[first:])
-    assert labelled(examples, first=9) == []
-
-
-def test_how_long_training_lasts_does_not_change_labelled_batch_k(examples):
-    assert_same(labelled(examples, num_batches=4), labelled(examples, num_batches=9)[:4])
-
-
-def test_every_epoch_holds_every_labelled_example_once_in_another_order(examples):
-    drawn = numbers(labelled(examples))
-    assert len(drawn) == 36
-    epochs = [drawn[start : start + LABELLED] for start in (0, 10, 20)]
-    for epoch in epochs:
-        assert sorted(epoch) == list(range(LABELLED))
-    for one, other in itertools.combinations([*epochs, list(range(LABELLED))], 2):
-        assert one != other
-
-
-def test_another_seed_gives_another_order_of_labelled_examples(examples):
-    drawn = [numbers(labelled(examples, seed=seed)) for seed in (3, 4, 3)]
-    assert drawn[0] != drawn[1]
-    assert drawn[0] == drawn[2]
-
-
-def test_a_labelled_batch_holds_what_belongs_to_its_examples(examples):
-    for batch in labelled(examples, replicas=3):
-        rows = [int(ids[0]) - 10 for ids in batch["token_ids"]]
-        assert len(rows) == 6 and batch["example_weight"].tolist() == [1.0] * 4 + [0.0] * 2
-        longest = examples.lengths[rows].max()
-        np.testing.assert_array_equal(batch["token_ids"], examples.token_ids[rows, :longest])
-        np.testing.assert_array_equal(batch["padding_mask"].sum(axis=1), examples.lengths[rows])
-        np.testing.assert_array_equal(np.diff(batch["padding_mask"], axis=1) <= 0, True)
-        np.testing.assert_array_equal(batch["segment_ids"], np.zeros_like(batch["token_ids"]))
-        np.testing.assert_array_equal(batch["label_ids"], examples.label_ids[rows])
-
-
-def test_labelled_and_unlabelled_texts_are_grouped_alike(examples):
-    """Short labelled texts share their batch with short unlabelled ones, and reading may begin anywhere."""
-
-    def found(first, num_batches=GROUPED_BATCHES + 5):
-        dataset = labelled_batches(
-            examples, 2, 3, num_batches, first, 1, unlabelled=examples, unlabelled_batch_size=3, group_by_length=True
-        )
-        return list(dataset.as_numpy_iterator())
-
-    whole = found(0)
-    assert len(whole) == GROUPED_BATCHES + 5
-    for first in (1, GROUPED_BATCHES, GROUPED_BATCHES + 2):
-        assert_same(found(first), whole[first:])
-    lengths = [batch["padding_mask"].sum(axis=1) for batch in whole[:GROUPED_BATCHES]]
-    labels = [batch["has_label"].tolist() for batch in whole]
-    assert labels == [[1.0] * 2 + [0.0] * 3] * len(whole)
-    labelled_lengths = np.array([of_batch[:2].mean() for of_batch in lengths])
-    unlabelled_lengths = np.array([of_batch[2:].mean() for of_batch in lengths])
-    assert np.corrcoef(labelled_lengths, unlabelled_lengths)[0, 1] > 0.95
-
-
-@pytest.mark.parametrize("size", [1, 3, 4, 10, 16])
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_evaluation_sees_every_labelled_example_once_in_order(examples, size, replicas):
-    found = list(labelled_examples(examples, size, replicas).as_numpy_iterator())
-    assert numbers(found) == list(range(LABELLED))
-    assert {len(batch["label_ids"]) for batch in found} == {-(-size // replicas) * replicas}

@@ -19,4 +19,4 @@ def main(config: ClassificationConfig) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main, ClassificationConfig)
+    flags.run(main, ClassificationConfig, if_interrupted="the same command goes on from the last checkpoint")

@@ -18,4 +18,4 @@ def main(config: DistillationConfig) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main, DistillationConfig)
+    flags.run(main, DistillationConfig, if_interrupted="the same command goes on from the last checkpoint")

@@ -18,4 +18,4 @@ def main(config: PretrainingConfig) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main, PretrainingConfig)
+    flags.run(main, PretrainingConfig, if_interrupted="the same command goes on from the last checkpoint")

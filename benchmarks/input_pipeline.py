@@ -79,16 +79,8 @@ def main(arguments: list[str]) -> None:
         batch = next(pipelines["static, padded"])
         fed = [lambda batches=batches: update(next(batches)) for batches in pipelines.values()]
         alone, *fed_times = best_of_turns([lambda: update(batch), *fed], FLAGS.num_updates)
-    print(f"forward and backward pass of the student: {1000 * alone:.1f} ms")
-    print(
-        f"{'records':<22}{'bytes each':>11}{'batch ms':>10}{'CPU ms':>8}{'update fed ms':>15}{'batches an update':>19}"
-    )
-    for (kind, row), seconds in zip(results.items(), fed_times, strict=True):
+    for row, seconds in zip(results.values(), fed_times, strict=True):
         row |= {"fed_update_ms": 1000 * seconds, "batches_per_update": 1000 * alone / row["batch_ms"]}
-        print(
-            f"{kind:<22}{row['bytes_per_record']:11.0f}{row['batch_ms']:10.2f}{row['batch_cpu_ms']:8.2f}"
-            f"{row['fed_update_ms']:15.1f}{row['batches_per_update']:19.0f}"
-        )
     figures = {
         "command": "python -m benchmarks.input_pipeline "
         + " ".join(f"--{name}={FLAGS[name].value}" for name in ("num_records", "num_batches", "num_updates")),
@@ -103,7 +95,20 @@ def main(arguments: list[str]) -> None:
     }
     if FLAGS.output_file:
         write_json(FLAGS.output_file, figures)
-    print(json.dumps(figures), flush=True)
+    print(f"{table(figures)}\n{json.dumps(figures)}", flush=True)
+
+
+def table(figures: dict) -> str:
+    """The figures for a person."""
+    heads = (
+        f"{'records':<22}{'bytes each':>11}{'batch ms':>10}{'CPU ms':>8}{'update fed ms':>15}{'batches an update':>19}"
+    )
+    lines = [
+        f"{kind:<22}{row['bytes_per_record']:11.0f}{row['batch_ms']:10.2f}{row['batch_cpu_ms']:8.2f}"
+        f"{row['fed_update_ms']:15.1f}{row['batches_per_update']:19.0f}"
+        for kind, row in figures["results"].items()
+    ]
+    return "\n".join([heads, *lines, f"{'the update alone':<51}{figures['update_ms']:15.1f}"])
 
 
 def student_update() -> Callable:

@@ -92,11 +92,11 @@ class CleanConfig:
     )  # fmt: skip
     unicode_form: str = option(
         "NFKC", "NFKC: full-width letters and digits become half-width, H₂O becomes H2O, ㎡ m2, Ⅳ IV; an exponent "
-        "behind a digit stays (10³ is not 103). NFC: only composes accents. none: changes nothing.",
+        "behind a digit stays (10³ is not 103); every hyphen is -. NFC: only composes accents. none: changes nothing.",
         ("NFKC", "NFC", "none"),
     )  # fmt: skip
     keep_chinese_punctuation: bool = option(
-        True, "NFKC leaves ，；：！？（）～…［］ as they are; without it they become ASCII. (。、《》“” never "
+        True, "NFKC leaves ，；：！？（）～…［］︰ as they are; without it they become ASCII. (。、《》“” never "
         "change.) BERT's Chinese vocabulary has both, except for …, — and curly quotation marks."
     )  # fmt: skip
     keep_characters: str = option(

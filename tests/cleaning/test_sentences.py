@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chemkd_tf.text.sentences import cut_long, split_sentences
+from chemkd_tf.cleaning.sentences import cut_long, split_sentences
 
 MARKS = "。！？；…，、：!?;.,:\"'“”‘’（）()【】《》 0123abcABC酸碱盐等-³\u0301"
 chinese_text = st.text(st.sampled_from(MARKS), max_size=60)
@@ -24,10 +24,14 @@ chinese_text = st.text(st.sampled_from(MARKS), max_size=60)
         "pH为3.5，见No.1和https://example.com/a?b=1;c=2!d，温度25.0℃。|完毕",
         "体积为1.5 mL;|密度为0.8 g/mL;|易溶于水.|加热后分解",
         "甲苯、乙苯……等溶剂",
+        "第一章·…·…·…·12",
+        "远离服装/……/可燃物",
+        "措辞为“由……制备”（……地点）",
         "浓度为0.1…0.5之间",
         "溶剂（例如水；乙醇；丙酮）均可；|温度任意。",
         "1)盐酸；|2)硫酸（浓；稀）；|3)硝酸",
         "1. 总则",
+        "技术如下：1. Ruby 2. Rails and Java. |Others 3.5. Than that",
         "附录A. 术语",
         "产品名称: 1,2-二氯乙烷; |CAS号: 107-06-2;|含量>99%",
         "1,2;3,4-二亚甲基",

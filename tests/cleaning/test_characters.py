@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from chemkd_tf.text.cleaning import (
+from chemkd_tf.cleaning.characters import (
     CHINESE_PUNCTUATION,
     ArticleCleaner,
     TextCleaner,
@@ -18,7 +18,7 @@ from chemkd_tf.text.cleaning import (
     unify_line_breaks,
     words_only,
 )
-from chemkd_tf.text.html_remains import remove_html
+from chemkd_tf.cleaning.html_remains import remove_html
 
 # Pieces that meet in dirty text, so that a random text of them is often a hard one.
 PIECES = [
@@ -111,7 +111,7 @@ def test_cleaning_twice_changes_nothing_more_and_lines_are_lines(text, cleaner):
 @given(dirty_text)
 def test_splitting_and_cutting_lose_no_character_of_the_clean_text(text):
     cleaned, _ = TextCleaner().clean(text)
-    assume("<" not in cleaned)
+    assume("<" not in cleaned and "&" not in cleaned)  # What is cut out of HTML may be HTML.
     sentences = ArticleCleaner(TextCleaner(), max_sentence_chars=16, min_sentence_chars=0).clean(text).sentences
     # An exponent that a cut parts from its digit is a digit itself; otherwise the characters are the same.
     without_exponents = str.maketrans("", "", "³⁻-−3")
@@ -137,7 +137,8 @@ def test_control_format_surrogate_and_private_characters_go_whatever_they_are():
 @given(st.text(max_size=60), st.sampled_from(["NFKC", "NFC"]))
 def test_without_exceptions_folding_is_unicode_normalisation(text, form):
     assume(not any(character in "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ" for character in text))
-    assert UnicodeFolder(form, "")(text) == unicodedata.normalize(form, text)
+    expected = unicodedata.normalize(form, text)
+    assert UnicodeFolder(form, "")(text) == (expected.replace("\u2010", "-") if form == "NFKC" else expected)
 
 
 @settings(max_examples=500)
@@ -158,6 +159,7 @@ def test_folding_makes_formulas_plain_and_changes_no_number():
     fold = UnicodeFolder("NFKC", CHINESE_PUNCTUATION + "℃①")
     assert fold("Ｈ₂ＳＯ₄（９８％），ｐＨ＜７") == "H2SO4（98%），pH<7"
     assert fold("10³ Pa，10⁻³ m³，SO₄²⁻，25㎡，①3个") == "10³ Pa，10⁻³ m3，SO4²⁻，25m2，①3个"
+    assert fold("γ‑丁内酯，1.6︰2") == "γ-丁内酯，1.6︰2"
     assert UnicodeFolder("NFKC", "")("水，（℃）") == "水,(°C)"
     assert UnicodeFolder("NFC")("Ａ，e\u0301³") == "Ａ，é³"
 

@@ -27,7 +27,16 @@ REQUIREMENTS = [
 DEMO = ["scikit-learn>=1.5,<2"]  # the TF-IDF baselines of the demo's table
 CLEAN = ["datasketch>=1.6,<3", "zstandard>=0.22,<1"]  # data_prep/clean_corpus.py
 BEAM = ["apache-beam==2.77.0"]  # create_pretraining_data.py --runner
-TEST = [*DEMO, *CLEAN, *BEAM, "hypothesis>=6.100,<7", "psutil>=5.9,<8", "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff==0.17.5"]
+TEST = [
+    *DEMO,
+    *CLEAN,
+    *BEAM,
+    "hypothesis>=6.100,<7",
+    "psutil>=5.9,<8",  # benchmarks/process_memory.py
+    "pytest>=8,<10",
+    "pytest-xdist>=3.6,<4",
+    "ruff==0.17.5",
+]
 
 setup(
     name="chemkd_tf",

@@ -43,6 +43,8 @@ def define(config_class: type) -> None:
             flags.DEFINE_string(field.name, field.default, help_text)
         else:  # tuple[int, ...]
             flags.DEFINE_string(field.name, ",".join(map(str, field.default)), help_text + " (comma-separated)")
+        # Key flags of the script, as if it had defined them: --help lists those, --helpfull all of absl's too.
+        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[field.name])
 
 
 def parse(config_class: type) -> Any:
@@ -65,19 +67,35 @@ def parse(config_class: type) -> Any:
     return config_class(**values)
 
 
-def run(main: Callable[[Any], Any], config_class: type) -> None:
-    """Parses the command line, calls `main(config)`, and turns bad input into one line and exit status 2."""
+def run(
+    main: Callable[..., Any],
+    config_class: type,
+    passes_arguments_on: bool = False,
+    if_interrupted: str = "nothing was written",
+) -> None:
+    """Parses the command line, calls `main(config)`, and turns bad input into one line and exit status 2.
+
+    Args:
+        main: the script.
+        config_class: what `define` was called with.
+        passes_arguments_on: call `main(config, arguments)` with what is no flag or stands behind `--`, which is refused
+            otherwise.
+        if_interrupted: what Ctrl-C leaves, for the person who pressed it.
+    """
 
     def guarded(arguments: list[str]) -> None:
         try:
-            if len(arguments) > 1:
+            if passes_arguments_on:
+                main(parse(config_class), arguments[1:])
+            elif len(arguments) > 1:
                 raise InputError(f"unexpected argument {arguments[1]!r}: flags are written --name=value")
-            main(parse(config_class))
+            else:
+                main(parse(config_class))
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+            print(f"interrupted; {if_interrupted}", file=sys.stderr)
             sys.exit(130)
 
     app.run(guarded)

@@ -11,6 +11,7 @@ of the bytes that records would.
 """
 
 import dataclasses
+import functools
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -29,6 +30,7 @@ from chemkd_tf.data.samples import (
     tokenize_block,
 )
 from chemkd_tf.data.tfrecords import frame_records
+from chemkd_tf.text.block_tokenization import BlockTokenizer
 from chemkd_tf.text.vocabulary import Vocabulary
 
 TOKENS_AT_ONCE = 1 << 18  # Keeps what is masked together in the processor's cache. Random numbers depend on it.
@@ -81,16 +83,12 @@ class SliceMaker:
 
     Args:
         plan: of the run.
-
-    Raises:
-        InputError: if --user_dictionary can't be read.
     """
 
     def __init__(self, plan: Plan):
         self._plan = plan
         config, vocabulary = plan.config, plan.vocabulary
         self._budget = config.max_seq_length - 2
-        self._tokenizer = make_tokenizer(config, vocabulary)
         self._encoder = RecordEncoder(
             vocabulary,
             config.max_seq_length,
@@ -101,6 +99,11 @@ class SliceMaker:
         # A token as it stands in a slice: its id and, in the highest bit, whether it starts a unit.
         self._code = np.dtype("<u2" if vocabulary.size <= 1 << 15 else "<u4")
         self._unit_bit = 1 << 8 * self._code.itemsize - 1
+
+    @functools.cached_property
+    def tokenizer(self) -> BlockTokenizer:
+        """Made when first needed: with whole words it loads jieba's dictionary, which a shard has no use for."""
+        return make_tokenizer(self._plan.config, self._plan.vocabulary)
 
     def slices(self, text: str, block_index: int) -> tuple[list[bytes], BlockCounts]:
         """Makes the samples of one block, all passes, and says which shard each goes to.
@@ -113,7 +116,7 @@ class SliceMaker:
             A slice for each shard, and what was counted.
         """
         plan, config = self._plan, self._plan.config
-        tokens = tokenize_block(self._tokenizer, text)
+        tokens = tokenize_block(self.tokenizer, text)
         codes = tokens.token_ids.astype(self._code)
         if tokens.unit_starts is not None:
             codes |= tokens.unit_starts.astype(self._code) * self._code.type(self._unit_bit)
@@ -162,13 +165,12 @@ class SliceMaker:
         Yields:
             The next part of the TFRecord file, and how many records it holds before it.
         """
-        all_lengths, all_codes = [], []
+        all_lengths = []
+        raw = bytearray()  # Grows, so that there is never a second copy of all tokens.
         for one in slices:
             (count,) = struct.unpack_from("<I", one)
-            all_lengths.append(np.frombuffer(one, "<u4", count, 4))
-            all_codes.append(one[4 + 4 * count :])
-        raw = b"".join(all_codes)
-        del all_codes
+            all_lengths.append(np.frombuffer(one, "<u4", count, 4).copy())
+            raw += memoryview(one)[4 + 4 * count :]
         lengths = np.concatenate(all_lengths).astype(np.int64)
         ends = np.cumsum(lengths)
         rng = random_generator(self._plan.config.random_seed, _SHARD_STREAM, shard)

@@ -21,7 +21,7 @@ from chemkd_tf.text.segmentation import WordSegmenter
 from chemkd_tf.text.vocabulary import CONTINUATION, Vocabulary
 
 LONGEST_WORD = 200  # Characters; a longer word is [UNK] (google-research/bert, WordpieceTokenizer).
-MOST_WORDS_KEPT = 1 << 18  # Numbers and codes never end: the dictionary starts anew when it holds so many.
+MOST_WORDS_KEPT = 1 << 16  # Numbers and codes never end: the dictionary starts anew when it holds so many.
 _IDEOGRAPHS = (
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),

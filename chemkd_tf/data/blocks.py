@@ -170,15 +170,15 @@ def _cut(file: BinaryIO, block_bytes: int) -> Iterator[bytes]:
 
 def _checked(content: bytes, path: str, first_line: int) -> str:
     """The text of a block, whose lines are not too long."""
-    text = _decode(content, path, first_line)
-    if len(content) > LONGEST_LINE and max(map(len, content.split(b"\n"))) > LONGEST_LINE:
-        lines = content.split(b"\n")
-        index = next(index for index, line in enumerate(lines) if len(line) > LONGEST_LINE)
-        raise InputError(
-            f"{path}:{first_line + index}: a line of more than {LONGEST_LINE:,} bytes, but one sentence a line is "
-            "expected: data_prep/clean_corpus.py splits running text into sentences"
-        )
-    return text
+    if len(content) > LONGEST_LINE:
+        for number, line in enumerate(content.split(b"\n"), first_line):
+            # Before it is decoded: a line that is too long was read in part, perhaps of a character.
+            if len(line) > LONGEST_LINE:
+                raise InputError(
+                    f"{path}:{number}: a line of more than {LONGEST_LINE:,} bytes, but one sentence a line is "
+                    "expected: data_prep/clean_corpus.py splits running text into sentences"
+                )
+    return _decode(content, path, first_line)
 
 
 def _decode(content: bytes, path: str, first_line: int | None) -> str:

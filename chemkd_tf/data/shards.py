@@ -68,11 +68,14 @@ def write_pretraining_data(
             or a process was killed.
     """
     plan = make_plan(config, block_bytes)
-    if _is_complete(plan):
-        return read_manifest(config.output_file)
-    work = _num_bytes(plan)
-    num_workers = min(config.num_workers or len(os.sched_getaffinity(0)), math.ceil(work / text_bytes_per_worker))
     folder = config.output_file + ".work"
+    if _is_complete(plan):
+        if os.path.isdir(folder) and _begun(folder) in (None, identity(plan)):
+            _remove_folder(folder)  # The run that wrote the records was killed when it had nothing else left to do.
+        return read_manifest(config.output_file)
+    num_workers = min(
+        config.num_workers or len(os.sched_getaffinity(0)), math.ceil(_num_bytes(plan) / text_bytes_per_worker)
+    )
     try:
         for name in ("blocks", "shards"):
             os.makedirs(os.path.join(folder, name), exist_ok=True)
@@ -81,7 +84,7 @@ def write_pretraining_data(
             counts = _run_all(run, _spill_block, len(plan.blocks), _block_progress(plan))
             total = sum(counts, BlockCounts())
             if not total.samples:
-                shutil.rmtree(folder)
+                _remove_folder(folder)
                 raise InputError(
                     f"--input_file={config.input_file}: not one of its {total.dropped_sentences:,} lines has a "
                     "token: nothing is left of them in BERT's cleaning"
@@ -89,9 +92,10 @@ def write_pretraining_data(
             _set_aside_earlier_records(config.output_file, folder)
             shards = _run_all(run, _finish_shard, plan.num_shards, _shard_progress(plan))
             assert sum(shard["samples"] for shard in shards) == total.samples, "samples were lost between the steps"
-            write_json(manifest_path(config.output_file), manifest_content(plan, total, shards))
-            _remove_earlier_records(config.output_file, folder)
-            shutil.rmtree(folder)
+            write_json(os.path.join(folder, "manifest.json"), manifest_content(plan, total, shards))
+            _remove_earlier_records(plan, folder)
+            os.replace(os.path.join(folder, "manifest.json"), manifest_path(config.output_file))
+            _remove_folder(folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
@@ -142,6 +146,8 @@ def identity(plan: Plan) -> dict:
         "corpus_sha256": plan.corpus_sha256,
         "vocabulary_sha256": plan.vocabulary.sha256,
         "num_blocks": len(plan.blocks),
+        # The same text may be parted into other files.
+        "blocks_sha256": hashlib.sha256(repr([block.end - block.start for block in plan.blocks]).encode()).hexdigest(),
         "num_shards": plan.num_shards,
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS_OF},
     }
@@ -221,13 +227,10 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 def _begin_or_resume(plan: Plan, folder: str) -> None:
-    path = os.path.join(folder, "plan.json")
-    wanted = identity(plan)
-    if not os.path.exists(path):
-        write_json(path, wanted)
+    begun, wanted = _begun(folder), identity(plan)
+    if begun is None:
+        write_json(os.path.join(folder, "plan.json"), wanted)
         return
-    with open(path, encoding="utf-8") as file:
-        begun = json.load(file)
     if begun == wanted:
         return
     flags = {**begun["flags"], **wanted["flags"]}
@@ -237,7 +240,7 @@ def _begin_or_resume(plan: Plan, folder: str) -> None:
         for what, key in (
             ("the corpus", "corpus_sha256"),
             ("the vocabulary", "vocabulary_sha256"),
-            ("the size of blocks", "num_blocks"),
+            ("the corpus", "blocks_sha256"),
             ("the number of shards", "num_shards"),
             ("the version of a library", "versions"),
         )
@@ -247,6 +250,26 @@ def _begin_or_resume(plan: Plan, folder: str) -> None:
         f"{folder} is of a run that did not end and that had other input: {differing[0]} differs. Go on with what "
         f"it had, or delete {folder} to begin anew"
     )
+
+
+def _begun(folder: str) -> dict | None:
+    """The identity of the run that `folder` is of; None if it had not come so far, or was about to remove it."""
+    try:
+        with open(os.path.join(folder, "plan.json"), encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+
+
+def _remove_folder(folder: str) -> None:
+    """Removes the plan last, so that what is left if this process is killed still says what it is of."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        elif name != "plan.json":
+            os.remove(path)
+    shutil.rmtree(folder)
 
 
 def _run_all(run: Callable, task: Callable, count: int, report: Callable) -> list:
@@ -375,13 +398,14 @@ def _set_aside_earlier_records(prefix: str, folder: str) -> None:
         os.replace(manifest_path(prefix), os.path.join(folder, "earlier.json"))
 
 
-def _remove_earlier_records(prefix: str, folder: str) -> None:
+def _remove_earlier_records(plan: Plan, folder: str) -> None:
     """Removes the shards of an earlier run that were not replaced."""
-    current = set(read_manifest(prefix).shards)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    prefix = plan.config.output_file
+    current = {shard_path(prefix, shard, plan.num_shards) for shard in range(plan.num_shards)}
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         with open(os.path.join(folder, "earlier.json"), encoding="utf-8") as file:
             names = [shard["file"] for shard in json.load(file)["shards"]]
         for name in names:
             path = os.path.join(os.path.dirname(prefix), os.path.basename(name))
-            if path not in current:
+            if path not in current and os.path.exists(path):
                 os.remove(path)

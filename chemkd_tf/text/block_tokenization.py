@@ -113,7 +113,7 @@ class BlockTokenizer:
         if self._segmenter:
             ends = elements + 1
             ends[kinds[elements] >= _LETTER] = run_ends
-            opens_unit = self._opens_unit(folded, elements, ends, line_ends)
+            opens_unit = self._opens_unit(folded, elements, ends)
             unit_starts = np.zeros(len(token_ids), bool)
             unit_starts[tokens_before[:-1][opens_unit & (counts > 0)]] = True
         return TokenizedLines(token_ids, line_splits.astype(np.int64), blank, unit_starts)
@@ -147,15 +147,9 @@ class BlockTokenizer:
             token_ids[starts[runs[chosen]][:, None] + columns] = pieces[first_piece[chosen][:, None] + columns]
         return token_ids, counts
 
-    def _opens_unit(self, folded: str, elements: np.ndarray, ends: np.ndarray, line_ends: np.ndarray) -> np.ndarray:
+    def _opens_unit(self, folded: str, elements: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Which elements start a unit: a word starts behind the last element's end and not behind this one's start."""
-        word_starts = np.zeros(len(folded) + 1, np.int64)
-        line_starts = np.append(0, line_ends[:-1] + 1)
-        for start, line in zip(line_starts.tolist(), folded.split("\n"), strict=True):
-            lengths = np.fromiter(map(len, self._segmenter.words(line)), np.int64)
-            word_starts[start + np.cumsum(lengths) - lengths] = 1
-        word_starts[line_starts] = 1
-        words_before = np.concatenate([[0], np.cumsum(word_starts)])
+        words_before = np.concatenate([[0], np.cumsum(self._segmenter.word_starts(folded))])
         previous_ends = np.append(0, ends[:-1])
         return words_before[elements + 1] > words_before[previous_ends]
 

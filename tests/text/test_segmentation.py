@@ -1,6 +1,7 @@
 import os
 import tempfile
 
+import numpy as np
 import pytest
 
 from chemkd_tf.errors import InputError
@@ -21,7 +22,11 @@ class Words:
     """Words given by hand."""
 
     def __init__(self, words_of):
-        self.words = words_of
+        self._words_of = words_of
+
+    def word_starts(self, text: str) -> np.ndarray:
+        lines = ["".join("|" + "-" * (len(word) - 1) for word in self._words_of(line)) for line in text.split("\n")]
+        return np.array(list("|".join(lines))) == "|"
 
 
 def units(texts: list[str], segmenter) -> list[list[list[str]]]:
@@ -102,7 +107,8 @@ def test_words_joined_are_the_text_and_no_cache_is_left(segmenter, capfd):
     text = "浓硫酸  h2so4，15℃\u3000的。"
     assert "".join(segmenter.words(text)) == text
     before = set(os.listdir(tempfile.gettempdir()))
-    WordSegmenter()
+    another = WordSegmenter()
+    assert another.words(text) and another.word_starts(text).any()
     left = {name for name in set(os.listdir(tempfile.gettempdir())) - before if "jieba" in name}
     assert left == set()
     assert capfd.readouterr().err == ""

@@ -411,11 +411,12 @@ def kill_at_random(prepared: Prepared, rng: random.Random, name: str, *flags: st
     folder = prepared.folder / name
     hits: Counter[str] = Counter()
     blocks: dict[str, tuple[int, int]] = {}
+    patience = 1.0  # Grows on a machine that is busier than when the undisturbed run was timed.
     while True:
         until = prepared.last_block if len(blocks) < prepared.num_blocks - 1 else prepared.end
         process = start(prepared.folder, name, *flags)
         # Some die before they have begun.
-        time.sleep(rng.uniform(0 if rng.random() < 0.1 else prepared.first_block, until))
+        time.sleep(rng.uniform(0 if rng.random() < 0.1 else prepared.first_block, until) * patience)
         was_alive = kill(process)
         assert not end_of_group(process)
         files = content(folder)
@@ -430,6 +431,7 @@ def kill_at_random(prepared: Prepared, rng: random.Random, name: str, *flags: st
             hits["ending"] += 1
         else:
             assert blocks.items() <= found.items(), "a finished block was made again"
+            patience = 1.0 if len(found) > len(blocks) else 1.2 * patience
             blocks = found
             hits["starting" if not found else "masking" if len(found) == prepared.num_blocks else "tokenising"] += 1
 

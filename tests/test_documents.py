@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks import tasks
+from benchmarks import data_prep, input_pipeline, tasks
 from benchmarks.results_table import table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -37,6 +37,28 @@ def test_means_are_those_of_the_seeds(row):
         assert row[key] == pytest.approx(sum(scores) / 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "table_of"),
+    [
+        ("data preparation", lambda results: data_prep.table(results["results"])),
+        ("input pipeline", input_pipeline.table),
+    ],
+)
+def test_the_tables_of_data_preparation_are_those_of_the_measured_results(name, table_of):
+    results = json.loads(read(f"docs/results/{name.replace(' ', '_')}.json"))
+    pattern = rf"<!-- {name} table -->\n(.*?)<!-- end of {name} table -->"
+    between = re.search(pattern, read("docs/data.md"), re.DOTALL)[1]
+    assert between.strip("\n`") == table_of(results)
+
+
+def test_the_ratios_of_the_readme_are_those_of_the_measured_results():
+    results = json.loads(read("docs/results/data_preparation.json"))
+    keys = ("tokens_per_second_ratio", "tokens_per_second_ratio_one_worker", "tokens_per_second_ratio_whole_word")
+    two, one, whole = (round(results[key]) for key in keys)
+    words = " ".join(read("README.md").split())
+    assert f"{two} times as many tokens a second, {one} times with one worker, {whole} times with whole words" in words
+
+
 def test_every_test_that_the_paper_map_names_exists():
     named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", read("docs/paper_map.md"))
     assert len(named) > 15
@@ -51,6 +73,7 @@ def test_every_module_that_the_paper_map_names_exists():
 
 
 def test_every_flag_that_the_readme_gives_exists():
-    defined = read("chemkd_tf/config.py") + read("data_prep/sample_corpus.py")
-    for flag in set(re.findall(r"--([a-z_0-9]+)", read("README.md"))) - {"helpfull", "logdir"}:
+    defined = read("chemkd_tf/config.py") + read("data_prep/sample_corpus.py") + read("benchmarks/data_prep.py")
+    ours = re.sub(r" -- --.*?(?=\n    \S|\n\n)", "", read("docs/data.md"), flags=re.DOTALL)  # Beam's stand behind --.
+    for flag in set(re.findall(r"--([a-z_0-9]+)", read("README.md") + ours)) - {"helpfull", "logdir", "setup_file", "no"}:
         assert re.search(rf"\b{flag}\b", defined), flag

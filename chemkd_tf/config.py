@@ -263,14 +263,20 @@ class PretrainingConfig(TrainingConfig):
 
     input_file: str = option("", "TFRecords for training: a prefix, files or globs, comma-separated.")
     eval_input_file: str = option("", "TFRecords of held-out text; empty: no evaluation.")
-    vocab_file: str = option("", "The vocabulary that the records were made with.")
+    vocab_file: str = option(
+        "", "The vocabulary that the records were made with; empty: the one beside --init_checkpoint."
+    )
     do_lower_case: bool = option(True, "Whether the records were made from lower-cased text.")
     init_checkpoint: str = option(
-        "",
-        "What to start from: a keras-nlp preset folder of a BERT, or an earlier run's --output_dir; empty: nothing.",
-    )
+        "", "What to start from, told apart by looking: Google's bert_model.ckpt (its prefix or its folder), a folder "
+        "of Hugging Face transformers, a keras-nlp preset (folder or name), or an earlier run's --output_dir. "
+        "Families: BERT (also RoBERTa-wwm and MacBERT), ALBERT, ELECTRA, DistilBERT. Empty: fresh weights.",
+    )  # fmt: skip
     bert_config_file: str = option("", "Google's bert_config.json; takes the place of the shape flags below.")
     num_layers: int = option(6, "Transformer layers kept, counted from the bottom (paper: 6 of 12).")
+    keep_layers: str = option(
+        "", "Layers of --init_checkpoint to keep, counted from 0: 0-5, or 0,2,4,6,8,10. Empty: the first --num_layers."
+    )
     hidden_size: int = option(768, "Teacher's width d.")
     num_attention_heads: int = option(12, "Attention heads.")
     intermediate_size: int = option(3072, "Width of the feed-forward layer.")
@@ -289,20 +295,51 @@ class PretrainingConfig(TrainingConfig):
     num_warmup_steps: int = option(10000, "Updates of warm-up.")
     eval_every_steps: int = option(1000, "Updates between evaluations on --eval_input_file.")
     max_eval_steps: int = option(100, "Most batches per evaluation; 0: all.")
-    do_train: bool = option(True, "Train.")
+    do_train: bool = option(True, "Train. Without it --init_checkpoint is imported as it is, cut to its kept layers.")
     do_eval: bool = option(True, "Evaluate at the end (needs --eval_input_file).")
+    export_format: str = option(
+        "", "Also write the teacher for others: hugging_face (config.json, model.safetensors, vocab.txt) or keras_nlp "
+        "(a preset). Empty: not.", ("", "hugging_face", "keras_nlp"),
+    )  # fmt: skip
+    export_dir: str = option("", "Where --export_format goes; empty: a folder of that name in --output_dir.")
 
     def __post_init__(self):
         super().__post_init__()
         require(
-            bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py"
+            bool(self.input_file) or not self.do_train,
+            "--input_file is empty: name records made by data_prep/create_pretraining_data.py",
         )
-        require(bool(self.vocab_file), "--vocab_file is empty: name the vocabulary the records were made with")
+        require(
+            bool(self.vocab_file) or bool(self.init_checkpoint),
+            "--vocab_file is empty: name the vocabulary the records were made with",
+        )
+        require(
+            not self.keep_layers or bool(self.init_checkpoint),
+            f"--keep_layers={self.keep_layers} is of --init_checkpoint, which is empty; fresh layers: --num_layers",
+        )
+        self.kept_layers()
         self._require_at_least_one("num_layers", "num_train_steps", "eval_every_steps")
         require(
             self.hidden_size % self.num_attention_heads == 0,
             f"--hidden_size={self.hidden_size} is not a multiple of --num_attention_heads={self.num_attention_heads}",
         )
+
+    def kept_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers of --init_checkpoint to keep, from 0, ascending."""
+        if not self.keep_layers:
+            return tuple(range(self.num_layers))
+        layers: list[int] = []
+        for part in self.keep_layers.split(","):
+            first, dash, last = part.strip().partition("-")
+            try:
+                layers += range(int(first), int(last if dash else first) + 1)
+            except ValueError:
+                layers += [-1]
+        require(
+            bool(layers) and min(layers) >= 0 and layers == sorted(set(layers)),
+            f"--keep_layers={self.keep_layers}: numbers from 0 in ascending order, such as 0-5 or 0,2,4,6,8,10",
+        )
+        return tuple(layers)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from chemkd_tf.errors import InputError
 # Settings that may change between a run and its continuation: they don't change what is learned.
 _FREE_TO_CHANGE = {
     "num_replicas", "save_checkpoints_steps", "log_every_steps", "eval_batch_size", "do_train", "do_eval", "do_predict",
-    "do_export", "predict_file", "predict_output_file", "text", "export_dir",
+    "do_export", "export_format", "predict_file", "predict_output_file", "text", "export_dir",
 }  # fmt: skip
 
 

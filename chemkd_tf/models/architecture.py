@@ -9,9 +9,22 @@ from chemkd_tf.workdir import read_json
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TeacherArchitecture:
-    """A transformer encoder. Defaults: BERT-base cut to 6 layers, the paper's teacher (section 3.2)."""
+    """A transformer encoder with its masked-LM head. Defaults: BERT-base cut to 6 layers (paper section 3.2).
+
+    Args:
+        family: row of `families.table`.
+        embedding_dim: width of the token embedding (ALBERT, ELECTRA); 0: `hidden_dim`.
+        num_groups: of layers that share weights (ALBERT).
+        num_inner_repetitions: transformer layers that count as one (ALBERT).
+        num_segments: 0 where there is no segment embedding (DistilBERT).
+        activation: of the feed-forward layers: "gelu", "gelu_tanh" (its tanh approximation) or "relu".
+        head_activation: of the masked-LM head.
+        layer_norm_epsilon: of every LayerNorm.
+        tied_decoder: whether the head's product with the vocabulary is the token embedding.
+    """
 
     kind: str = "teacher"
+    family: str = "bert"
     vocabulary_size: int = 21128
     num_layers: int = 6
     num_heads: int = 12
@@ -20,6 +33,13 @@ class TeacherArchitecture:
     dropout: float = 0.1
     max_sequence_length: int = 512
     num_segments: int = 2
+    embedding_dim: int = 0
+    num_groups: int = 1
+    num_inner_repetitions: int = 1
+    activation: str = "gelu_tanh"
+    head_activation: str = "gelu"
+    layer_norm_epsilon: float = 1e-12
+    tied_decoder: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

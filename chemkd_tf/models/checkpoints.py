@@ -44,6 +44,20 @@ def build_encoder(architecture: Architecture) -> keras.Model:
     return _BUILDERS[architecture.kind](architecture)
 
 
+def build_masked_lm(architecture: Architecture) -> keras.Model:
+    """Returns an encoder of this shape under its masked-LM head, with fresh weights."""
+    return with_head(build_encoder(architecture), architecture)
+
+
+def with_head(encoder: keras.Model, architecture: Architecture) -> keras.Model:
+    """Returns `encoder` with the masked-LM head that its architecture describes."""
+    if architecture.kind == "student":
+        return masked_lm_model(encoder)
+    return masked_lm_model(
+        encoder, architecture.head_activation, architecture.layer_norm_epsilon, architecture.tied_decoder
+    )
+
+
 def save_pretrained(
     directory: str, architecture: Architecture, do_lower_case: bool, masked_lm: keras.Model, vocabulary_file: str
 ) -> None:
@@ -74,7 +88,7 @@ def load_pretrained(directory: str, flag: str, random_init: bool = False) -> Pre
         )
     architecture, do_lower_case = load_architecture(architecture_file)
     encoder = build_encoder(architecture)
-    masked_lm = masked_lm_model(encoder)
+    masked_lm = with_head(encoder, architecture)
     if not random_init:
         load_weights(masked_lm, os.path.join(directory, WEIGHTS_FILE))
     return Pretrained(architecture, do_lower_case, encoder, masked_lm, os.path.join(directory, VOCABULARY_FILE))

@@ -4,21 +4,31 @@ import keras
 import keras_nlp
 
 from chemkd_tf.models import states
+from chemkd_tf.models.families.family import ACTIVATIONS
 
 POOLING = ("last", "max", "mean", "cls")
 
 
-def masked_lm_model(encoder: keras.Model) -> keras.Model:
+def masked_lm_model(
+    encoder: keras.Model, activation: str = "gelu", layer_norm_epsilon: float = 1e-12, tied_decoder: bool = True
+) -> keras.Model:
     """Returns `encoder` with BERT's masked-LM head: its states and `logits [B, P, V]` at `mask_positions [B, P]`.
 
-    Dense(width, gelu), LayerNorm, product with the (tied) token embedding, bias. Teacher and student have the same head
-    at their own widths; the student's serves distillation only.
+    Dense(width, gelu), LayerNorm, product with the vocabulary, bias. Teacher and student have the same head at their
+    own widths; the student's serves distillation only.
+
+    Args:
+        encoder: teacher or student.
+        activation: row of `families.family.ACTIVATIONS`.
+        layer_norm_epsilon: of the head's LayerNorm.
+        tied_decoder: the product is with the token embedding; otherwise with a matrix of its own.
     """
-    token_embedding = encoder.get_layer("token_embedding")
+    token_embedding = next(layer for layer in encoder._flatten_layers() if layer.name == "token_embedding")
     head = MaskedLMHead(
-        token_embedding=token_embedding,
-        intermediate_activation="gelu",
-        layer_norm_epsilon=1e-12,
+        token_embedding=token_embedding if tied_decoder else None,
+        vocabulary_size=token_embedding.input_dim,
+        intermediate_activation=ACTIVATIONS[activation],
+        layer_norm_epsilon=layer_norm_epsilon,
         kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
         name="masked_lm_head",
     )

@@ -1,16 +1,15 @@
-"""The teacher: a keras-nlp BERT, its states named, cut to its lower layers (paper section 3.2)."""
+"""The teacher: a transformer of keras-nlp, its states named (paper section 3.2)."""
 
-import json
 import math
-import os
 
 import keras
 import keras_nlp
 import numpy as np
 
-from chemkd_tf.errors import InputError
 from chemkd_tf.models import states
 from chemkd_tf.models.architecture import TeacherArchitecture
+from chemkd_tf.models.families.family import Family
+from chemkd_tf.models.families.table import FAMILIES
 
 # The standard deviation that keras-nlp draws BERT's kernels and embeddings with (google-research/bert's default).
 _INITIALIZER_RANGE = 0.02
@@ -32,15 +31,17 @@ def build_teacher(
             2017, section 3.5, scaled to the same standard deviation. A head can then attend to a neighbour by one
             linear map for all positions, where normal ones have it learn each position for itself.
     """
-    backbone = build_backbone(architecture)
-    for variable in backbone.trainable_variables:
+    encoder = name_states(build_backbone(architecture), FAMILIES[architecture.family])
+    for variable in encoder.trainable_variables:
         if variable.name not in ("bias", "gamma", "beta"):
             variable.assign(variable * (initializer_range / _INITIALIZER_RANGE))
     if position_initializer != "normal":
-        positions = backbone.position_embedding.position_embeddings
-        positions.assign(_sinusoids(*positions.shape) * (initializer_range * math.sqrt(2.0)))
-        backbone.position_embedding.trainable = position_initializer == "sinusoidal"
-    return name_states(backbone)
+        layer = encoder.get_layer("position_embedding")
+        layer.position_embeddings.assign(
+            _sinusoids(*layer.position_embeddings.shape) * (initializer_range * math.sqrt(2.0))
+        )
+        layer.trainable = position_initializer == "sinusoidal"
+    return encoder
 
 
 def _sinusoids(num_positions: int, width: int) -> np.ndarray:
@@ -49,82 +50,26 @@ def _sinusoids(num_positions: int, width: int) -> np.ndarray:
     return np.where(np.arange(width) % 2 == 0, np.sin(angles), np.cos(angles)).astype(np.float32)
 
 
-def build_backbone(architecture: TeacherArchitecture) -> keras_nlp.models.BertBackbone:
-    """Returns keras-nlp's BERT of this shape with fresh weights."""
-    return keras_nlp.models.BertBackbone(
-        vocabulary_size=architecture.vocabulary_size,
-        num_layers=architecture.num_layers,
-        num_heads=architecture.num_heads,
-        hidden_dim=architecture.hidden_dim,
-        intermediate_dim=architecture.intermediate_dim,
-        dropout=architecture.dropout,
-        max_sequence_length=architecture.max_sequence_length,
-        num_segments=architecture.num_segments,
-    )
+def build_backbone(architecture: TeacherArchitecture) -> keras_nlp.models.Backbone:
+    """Returns keras-nlp's backbone of this family and shape with fresh weights."""
+    return FAMILIES[architecture.family].build_backbone(architecture)
 
 
-def name_states(backbone: keras_nlp.models.BertBackbone) -> keras.Model:
+def name_states(backbone: keras_nlp.models.Backbone, family: Family) -> keras.Model:
     """Returns a model over the same layers that returns `embedding` and `hidden_1` ... `hidden_L`.
 
-    `embedding` is what enters the first layer: token + segment + position, normalised. The pooler, which only
-    next-sentence prediction trains, is left out.
+    `embedding` is what enters the first layer: token + segment + position, normalised (ALBERT, ELECTRA: projected to
+    the layers' width). The pooler, which only next-sentence prediction trains, is left out. The layers are called
+    anew: ALBERT's shared one has as many outputs as calls, and its `output` is the first of them.
     """
-    outputs = {states.EMBEDDING: backbone.embeddings_dropout.output}
-    for number, layer in enumerate(backbone.transformer_layers, start=1):
-        outputs[states.hidden(number)] = layer.output
-    return keras.Model({name: backbone.input[name] for name in states.ENCODER_INPUTS}, outputs, name="teacher")
-
-
-def architecture_of(backbone: keras_nlp.models.BertBackbone) -> TeacherArchitecture:
-    """Reads the shape off a backbone."""
-    return TeacherArchitecture(
-        vocabulary_size=backbone.vocabulary_size,
-        num_layers=backbone.num_layers,
-        num_heads=backbone.num_heads,
-        hidden_dim=backbone.hidden_dim,
-        intermediate_dim=backbone.intermediate_dim,
-        dropout=backbone.dropout,
-        max_sequence_length=backbone.max_sequence_length,
-        num_segments=backbone.num_segments,
-    )
-
-
-def load_preset(folder: str) -> keras_nlp.models.BertBackbone:
-    """Loads a keras-nlp preset folder.
-
-    Raises:
-        InputError: no such folder, no preset in it, or one of another family than BERT.
-    """
-    config_file = os.path.join(folder, "config.json")
-    if not os.path.isfile(config_file):
-        raise InputError(
-            f"--init_checkpoint={folder}: no config.json there; expected a keras-nlp preset folder of a BERT"
-        )
-    with open(config_file, encoding="utf-8") as file:
-        try:
-            class_name = json.load(file)["class_name"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{config_file}: not a keras-nlp preset's config.json") from None
-    if class_name != "BertBackbone":
-        raise InputError(f"{config_file}: holds a {class_name}, not a BertBackbone; only BERT presets can be loaded")
-    try:
-        return keras_nlp.models.BertBackbone.from_preset(folder)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise InputError(f"--init_checkpoint={folder}: the preset can't be loaded ({reason})") from None
-
-
-def keep_first_layers(backbone: keras_nlp.models.BertBackbone, num_layers: int) -> keras_nlp.models.BertBackbone:
-    """Returns a BERT of the first `num_layers` layers whose kept weights are bit-identical (paper: 6 of 12).
-
-    Raises:
-        InputError: the checkpoint has fewer layers.
-    """
-    if num_layers > backbone.num_layers:
-        raise InputError(f"--num_layers={num_layers}: the checkpoint has only {backbone.num_layers} layers")
-    config = {**backbone.get_config(), "num_layers": num_layers}
-    shorter = keras_nlp.models.BertBackbone.from_config(config)
-    kept = {variable.path: variable for variable in backbone.weights}
-    for variable in shorter.weights:
-        variable.assign(kept[variable.path])
-    return shorter
+    first = next(getattr(backbone, name) for name in family.first_input if hasattr(backbone, name))
+    inputs = {name: backbone.input[name] for name in states.ENCODER_INPUTS if name in backbone.input}
+    state = first.output
+    outputs = {states.EMBEDDING: state}
+    for number, layers in enumerate(family.layer_calls(backbone), start=1):
+        for layer in layers:
+            state = layer(state, padding_mask=inputs["padding_mask"])
+        outputs[states.hidden(number)] = state
+    for name in states.ENCODER_INPUTS:  # DistilBERT has no segments: every teacher takes them all the same
+        inputs.setdefault(name, keras.Input((None,), dtype="int32", name=name))
+    return keras.Model({name: inputs[name] for name in states.ENCODER_INPUTS}, outputs, name="teacher")

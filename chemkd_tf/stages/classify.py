@@ -21,7 +21,7 @@ from chemkd_tf.distillation.task import TaskDistiller
 from chemkd_tf.errors import InputError
 from chemkd_tf.export.saved_model import export_saved_model
 from chemkd_tf.models import states
-from chemkd_tf.models.checkpoints import VOCABULARY_FILE, Pretrained, load_pretrained, load_weights, save_weights
+from chemkd_tf.models.checkpoints import VOCABULARY_FILE, Pretrained, load_weights, save_weights
 from chemkd_tf.models.classifier import (
     DESCRIPTION_FILE,
     WEIGHTS_FILE,
@@ -29,6 +29,7 @@ from chemkd_tf.models.classifier import (
     TextClassifier,
     read_description,
 )
+from chemkd_tf.models.importing.load import load_encoder
 from chemkd_tf.progress import Progress
 from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import load_vocabulary
@@ -242,7 +243,7 @@ def _taught(
 
 def _load_encoder(config: ClassificationConfig) -> Pretrained:
     """The encoder of --init_checkpoint, frozen if asked for."""
-    pretrained = load_pretrained(config.init_checkpoint, "init_checkpoint", config.random_init)
+    pretrained = load_encoder(config.init_checkpoint, "init_checkpoint", config.random_init)
     longest = pretrained.architecture.max_sequence_length
     if config.max_seq_length > longest:
         raise InputError(

@@ -8,8 +8,9 @@ from chemkd_tf.distillation.distiller import Distiller
 from chemkd_tf.distillation.recipes import make_objectives
 from chemkd_tf.errors import InputError
 from chemkd_tf.models.architecture import StudentArchitecture
-from chemkd_tf.models.checkpoints import build_encoder, load_pretrained, save_pretrained
+from chemkd_tf.models.checkpoints import build_encoder, save_pretrained
 from chemkd_tf.models.heads import masked_lm_model
+from chemkd_tf.models.importing.load import load_encoder
 from chemkd_tf.stages.pretrain import held_out_batches, require_vocabulary, training_batches
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.training.evaluation import Evaluator
@@ -32,7 +33,7 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
     strategy = make_strategy(config.num_replicas)
     set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
     with strategy.scope():
-        teacher = load_pretrained(config.teacher_dir, "teacher_dir")
+        teacher = load_encoder(config.teacher_dir, "teacher_dir")
         if teacher.architecture.kind != "teacher":
             raise InputError(f"--teacher_dir={config.teacher_dir}: holds a {teacher.architecture.kind}, not a teacher")
         _require_fit(config, teacher, manifest, held_out)

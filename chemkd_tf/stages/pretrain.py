@@ -1,6 +1,6 @@
 """Stage 1: the BERT teacher, trained as a masked language model only (paper section 3.2, loss L_t)."""
 
-import json
+import dataclasses
 import os
 
 import tensorflow as tf
@@ -9,25 +9,24 @@ from chemkd_tf.config import PretrainingConfig
 from chemkd_tf.data import datasets
 from chemkd_tf.data.manifest import Manifest, read_manifest
 from chemkd_tf.errors import InputError
+from chemkd_tf.export.hugging_face import export_hugging_face
+from chemkd_tf.export.keras_preset import export_keras_preset
 from chemkd_tf.models import states
 from chemkd_tf.models.architecture import TeacherArchitecture
-from chemkd_tf.models.checkpoints import (
-    ARCHITECTURE_FILE,
-    WEIGHTS_FILE,
-    load_pretrained,
-    load_weights,
-    save_pretrained,
-)
-from chemkd_tf.models.heads import masked_lm_model
-from chemkd_tf.models.teacher import architecture_of, build_teacher, keep_first_layers, load_preset, name_states
+from chemkd_tf.models.checkpoints import WEIGHTS_FILE, load_weights, save_pretrained, with_head
+from chemkd_tf.models.importing.load import load_teacher, open_source, require_casing
+from chemkd_tf.models.importing.source import Source
+from chemkd_tf.models.importing.tf1_checkpoint import architecture_of_bert_config
+from chemkd_tf.models.teacher import build_teacher
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
 from chemkd_tf.training import losses
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.loop import Schedule, train
 from chemkd_tf.training.replica_exact import ReplicaExactModel, Terms
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
-from chemkd_tf.workdir import WorkingDirectory, read_json
+from chemkd_tf.workdir import WorkingDirectory
 
+_EXPORTS = {"hugging_face": export_hugging_face, "keras_nlp": export_keras_preset}
 _MODEL_INPUTS = (*states.ENCODER_INPUTS, states.MASK_POSITIONS)
 
 
@@ -67,17 +66,19 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
     Raises:
         InputError: bad input (see the messages).
     """
-    vocabulary = load_vocabulary(config.vocab_file)
-    manifest = read_manifest(config.input_file)
-    require_vocabulary(manifest, vocabulary, "--input_file", config.vocab_file)
-    held_out = read_manifest(config.eval_input_file) if config.eval_input_file else None
-    if held_out:
-        require_vocabulary(held_out, vocabulary, "--eval_input_file", config.vocab_file)
     strategy = make_strategy(config.num_replicas)
     set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
+    source = open_source(config.init_checkpoint) if config.init_checkpoint else None
+    vocab_file = vocabulary_file(config, source)
+    vocabulary = load_vocabulary(vocab_file)
+    manifest = read_manifest(config.input_file) if config.input_file else None
+    held_out = read_manifest(config.eval_input_file) if config.eval_input_file else None
+    for flag, records in (("--input_file", manifest), ("--eval_input_file", held_out)):
+        if records:
+            require_vocabulary(records, vocabulary, flag, vocab_file)
     with strategy.scope():
-        longest = max(records.format.max_seq_length for records in (manifest, held_out) if records)
-        architecture, masked_lm = _teacher(config, vocabulary, longest)
+        longest = max((records.format.max_seq_length for records in (manifest, held_out) if records), default=0)
+        architecture, masked_lm = _teacher(config, source, vocabulary, vocab_file, longest)
         model = MaskedLanguageModel(masked_lm, config.random_seed)
         model.compile_for(config, config.num_train_steps, config.num_warmup_steps)
 
@@ -99,11 +100,15 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
             workdir,
             evaluator,
         )
-        save_pretrained(workdir.path, architecture, config.do_lower_case, masked_lm, config.vocab_file)
+    elif source is None or os.path.exists(workdir.file(WEIGHTS_FILE)):
+        load_weights(masked_lm, workdir.file(WEIGHTS_FILE))
+    save_pretrained(workdir.path, architecture, config.do_lower_case, masked_lm, vocab_file)
+    if config.export_format:
+        folder = config.export_dir or workdir.file(config.export_format)
+        print(f"exporting to {folder}", flush=True)
+        _EXPORTS[config.export_format](architecture, masked_lm, vocab_file, config.do_lower_case, folder)
     if not (config.do_eval and evaluator):
         return {}
-    if not config.do_train:
-        load_weights(masked_lm, workdir.file(WEIGHTS_FILE))
     metrics = evaluator.latest or evaluator()  # a training that took place ended with one
     metrics = {**metrics, "perplexity": float(tf.exp(metrics["masked_lm_loss"]))}
     print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()), flush=True)
@@ -137,37 +142,54 @@ def require_vocabulary(manifest: Manifest, vocabulary: Vocabulary, flag: str, vo
         )
 
 
-def _teacher(config: PretrainingConfig, vocabulary: Vocabulary, longest: int):
-    """Architecture and masked-LM model: an earlier run's, a preset cut to its first layers, or fresh weights."""
-    if os.path.isfile(os.path.join(config.init_checkpoint, ARCHITECTURE_FILE)):
-        earlier = load_pretrained(config.init_checkpoint, "init_checkpoint")
-        architecture, masked_lm = earlier.architecture, earlier.masked_lm
-        if architecture.kind != "teacher" or architecture.num_layers != config.num_layers:
-            raise InputError(
-                f"--init_checkpoint={config.init_checkpoint}: holds a {architecture.kind} of {architecture.num_layers} "
-                f"layers; expected a teacher of --num_layers={config.num_layers}"
-            )
-        source = f"--init_checkpoint={config.init_checkpoint}"
-    elif config.init_checkpoint:
-        backbone = keep_first_layers(load_preset(config.init_checkpoint), config.num_layers)
-        architecture, masked_lm = architecture_of(backbone), masked_lm_model(name_states(backbone))
-        source = f"--init_checkpoint={config.init_checkpoint}"
+def vocabulary_file(config: PretrainingConfig, source: Source | None) -> str:
+    """Path of the teacher's vocabulary: --vocab_file, or the one beside the checkpoint."""
+    if config.vocab_file:
+        return config.vocab_file
+    if source is None or source.vocabulary_file is None:
+        raise InputError(
+            f"--vocab_file is empty, and no vocabulary lies beside --init_checkpoint={config.init_checkpoint}: name "
+            "the one that belongs to it"
+        )
+    return source.vocabulary_file
+
+
+def _teacher(config: PretrainingConfig, source: Source | None, vocabulary: Vocabulary, vocab_file: str, longest: int):
+    """Architecture and masked-LM model: an imported checkpoint's, cut to the kept layers, or fresh weights."""
+    if source:
+        require_casing(source, vocab_file, config.do_lower_case)
+        name = f"--init_checkpoint={config.init_checkpoint}"
+        _require_size(name, source.architecture.vocabulary_size, vocabulary, vocab_file)
+        architecture, masked_lm = load_teacher(source, config.kept_layers())
+        print(_what_was_imported(source, architecture), flush=True)
     else:
         architecture = _requested_shape(config, vocabulary)
+        name = f"--bert_config_file={config.bert_config_file}" if config.bert_config_file else "the shape flags"
+        _require_size(name, architecture.vocabulary_size, vocabulary, vocab_file)
         encoder = build_teacher(architecture, config.initializer_range, config.position_initializer)
-        masked_lm = masked_lm_model(encoder)
-        source = f"--bert_config_file={config.bert_config_file}" if config.bert_config_file else "the shape flags"
-    if architecture.vocabulary_size != vocabulary.size:
-        raise InputError(
-            f"{source}: a vocabulary of {architecture.vocabulary_size:,} entries, but {config.vocab_file} has "
-            f"{vocabulary.size:,}: give the vocabulary that belongs to it"
-        )
+        masked_lm = with_head(encoder, architecture)
     if architecture.max_sequence_length < longest:
         raise InputError(
-            f"{source}: at most {architecture.max_sequence_length} positions, but the records have "
+            f"{name}: at most {architecture.max_sequence_length} positions, but the records have "
             f"{longest} tokens: make them again, --max_seq_length={architecture.max_sequence_length}"
         )
     return architecture, masked_lm
+
+
+def _require_size(name: str, vocabulary_size: int, vocabulary: Vocabulary, vocab_file: str) -> None:
+    if vocabulary_size != vocabulary.size:
+        raise InputError(
+            f"{name}: a vocabulary of {vocabulary_size:,} entries, but {vocab_file} has {vocabulary.size:,}: give the "
+            "vocabulary that belongs to it"
+        )
+
+
+def _what_was_imported(source: Source, architecture: TeacherArchitecture) -> str:
+    return (
+        f"{source.name}: {architecture.family} of {source.architecture.num_layers} layers, {architecture.num_layers} "
+        f"kept, width {architecture.hidden_dim}, {architecture.vocabulary_size:,} entries; masked-LM head "
+        + ("imported" if source.has_head else "fresh: the checkpoint has none")
+    )
 
 
 def _requested_shape(config: PretrainingConfig, vocabulary: Vocabulary) -> TeacherArchitecture:
@@ -182,19 +204,5 @@ def _requested_shape(config: PretrainingConfig, vocabulary: Vocabulary) -> Teach
             dropout=config.hidden_dropout_prob,
             max_sequence_length=config.max_position_embeddings,
         )
-    values = read_json(config.bert_config_file)
-    try:
-        return TeacherArchitecture(
-            vocabulary_size=values["vocab_size"],
-            num_layers=min(config.num_layers, values["num_hidden_layers"]),
-            num_heads=values["num_attention_heads"],
-            hidden_dim=values["hidden_size"],
-            intermediate_dim=values["intermediate_size"],
-            dropout=values["hidden_dropout_prob"],
-            max_sequence_length=values["max_position_embeddings"],
-            num_segments=values["type_vocab_size"],
-        )
-    except KeyError as error:
-        raise InputError(
-            f"{config.bert_config_file}: no {json.dumps(error.args[0])}; expected Google's bert_config.json"
-        ) from None
+    whole = architecture_of_bert_config(config.bert_config_file)
+    return dataclasses.replace(whole, num_layers=min(config.num_layers, whole.num_layers))

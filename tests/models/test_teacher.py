@@ -10,14 +10,10 @@ import tiny
 
 from chemkd_tf.errors import InputError
 from chemkd_tf.models.architecture import TeacherArchitecture
-from chemkd_tf.models.teacher import (
-    architecture_of,
-    build_backbone,
-    build_teacher,
-    keep_first_layers,
-    load_preset,
-    name_states,
-)
+from chemkd_tf.models.families.bert import BERT
+from chemkd_tf.models.families.table import FAMILIES
+from chemkd_tf.models.importing.load import load_teacher, open_source
+from chemkd_tf.models.teacher import build_backbone, build_teacher, name_states
 
 TWELVE_LAYERS = tiny.teacher_architecture(num_layers=12, dropout=0.1)
 
@@ -32,66 +28,74 @@ def preset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def loaded(preset):
-    return load_preset(preset[1])
+def source(preset):
+    return open_source(preset[1])
 
 
-def test_the_kept_layers_of_a_checkpoint_are_bit_identical(preset, loaded):
+def test_the_kept_layers_of_a_preset_are_bit_identical(preset, source):
     original = {variable.path: variable.numpy() for variable in preset[0].weights}
-    shorter = keep_first_layers(loaded, 6)
-    encoder = name_states(shorter)
-    assert len(encoder.weights) == 5 + 6 * 16  # embeddings and their LayerNorm; a layer's 4 + 2 dense, 2 LayerNorm
-    for variable in encoder.weights:
+    architecture, masked_lm = load_teacher(source, (0, 1, 2, 3, 4, 5))
+    assert architecture.num_layers == 6
+    kept = [variable for variable in masked_lm.weights if not variable.path.startswith("masked_lm_head")]
+    assert len(kept) == 5 + 6 * 16  # embeddings and their LayerNorm; a layer's 4 + 2 dense, 2 LayerNorm
+    for variable in kept:
         np.testing.assert_array_equal(variable.numpy(), original[variable.path], err_msg=variable.path)
 
 
-def test_the_states_of_the_kept_layers_are_those_of_the_whole_model(preset, loaded):
-    whole, kept = name_states(preset[0]), name_states(keep_first_layers(loaded, 6))
-    inputs = tiny.select(tiny.batch())
-    expected, states = whole(inputs), kept(inputs)
-    assert list(states) == ["embedding", *(f"hidden_{layer}" for layer in range(1, 7))]
+def test_the_states_of_the_kept_layers_are_those_of_the_whole_model(preset, source):
+    whole = name_states(preset[0], BERT)
+    _, kept = load_teacher(source, (0, 1, 2, 3, 4, 5))
+    inputs = tiny.select(tiny.batch(), tiny.MASKED_LM_INPUTS)
+    expected, states = whole({name: inputs[name] for name in tiny.ENCODER_INPUTS}), kept(inputs)
+    assert list(states) == ["embedding", *(f"hidden_{layer}" for layer in range(1, 7)), "logits"]
     assert list(expected) == ["embedding", *(f"hidden_{layer}" for layer in range(1, 13))]
-    for name in states:
+    for name in list(states)[:-1]:
         np.testing.assert_allclose(states[name], expected[name], atol=1e-6)
-    np.testing.assert_allclose(expected["hidden_12"], preset[0](inputs)["sequence_output"], atol=1e-6)
+    whole_inputs = {name: inputs[name] for name in tiny.ENCODER_INPUTS}
+    np.testing.assert_allclose(expected["hidden_12"], preset[0](whole_inputs)["sequence_output"], atol=1e-6)
 
 
-def test_the_shape_is_read_off_the_checkpoint(loaded):
-    assert architecture_of(loaded) == TWELVE_LAYERS
+def test_the_shape_is_read_off_the_preset(source):
+    assert source.architecture == TWELVE_LAYERS
+    assert not source.has_head and source.vocabulary_file is None
 
 
-def test_more_layers_than_the_checkpoint_has_are_refused(preset):
-    with pytest.raises(InputError, match="--num_layers=13: the checkpoint has only 12 layers"):
-        keep_first_layers(preset[0], 13)
+def test_more_layers_than_the_checkpoint_has_are_refused(source):
+    with pytest.raises(InputError, match=r"has 12 layers \(0 to 11\), so layer 12 can't be kept"):
+        load_teacher(source, tuple(range(13)))
 
 
 def test_a_preset_of_another_family_is_refused(tmp_path):
-    backbone = keras_nlp.models.AlbertBackbone(
-        vocabulary_size=50, num_layers=1, num_heads=2, embedding_dim=8, hidden_dim=8, intermediate_dim=8,
-        max_sequence_length=16,
-    )  # fmt: skip
-    backbone.save_to_preset(str(tmp_path / "albert"))
-    with pytest.raises(InputError, match="config.json: holds a AlbertBackbone, not a BertBackbone"):
-        load_preset(str(tmp_path / "albert"))
+    backbone = keras_nlp.models.FNetBackbone(
+        vocabulary_size=50, num_layers=1, hidden_dim=8, intermediate_dim=8, max_sequence_length=16, num_segments=2
+    )
+    backbone.save_to_preset(str(tmp_path / "fnet"))
+    with pytest.raises(InputError, match="config.json: holds a FNetBackbone, which can't teach here; one of BertB"):
+        open_source(str(tmp_path / "fnet"))
 
 
 def test_a_folder_without_a_preset_is_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match=f"--init_checkpoint={tmp_path}: no config.json there"):
-        load_preset(str(tmp_path))
     (tmp_path / "config.json").write_text('{"class_name": "Bert')
-    with pytest.raises(InputError, match="config.json: not a keras-nlp preset"):
-        load_preset(str(tmp_path))
+    with pytest.raises(InputError, match="config.json: not JSON"):
+        open_source(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 768}))
     with pytest.raises(InputError, match="config.json: not a keras-nlp preset"):
-        load_preset(str(tmp_path))
+        open_source(str(tmp_path))
 
 
-def test_the_shape_survives_the_way_through_a_backbone():
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_shape_survives_the_way_through_a_backbone(family):
+    special = {
+        "bert": {},
+        "albert": {"embedding_dim": 4, "num_groups": 2, "num_inner_repetitions": 3},
+        "electra": {"embedding_dim": 4},
+        "distilbert": {"num_segments": 0, "activation": "gelu"},
+    }[family]
     wanted = TeacherArchitecture(
-        vocabulary_size=31, num_layers=2, num_heads=3, hidden_dim=12, intermediate_dim=7, dropout=0.25,
-        max_sequence_length=9, num_segments=4,
+        **{"vocabulary_size": 31, "num_layers": 2, "num_heads": 3, "hidden_dim": 12, "intermediate_dim": 7,
+           "dropout": 0.25, "max_sequence_length": 9, "num_segments": 4, "family": family, **special}
     )  # fmt: skip
-    assert architecture_of(build_backbone(wanted)) == wanted
+    assert FAMILIES[family].architecture_of(build_backbone(wanted)) == wanted
 
 
 @pytest.fixture(scope="module")

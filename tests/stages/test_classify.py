@@ -344,7 +344,9 @@ def test_texts_longer_than_the_encoder_takes_are_refused(built, tmp_path):
 
 
 def test_a_folder_without_an_encoder_is_refused(built, tmp_path):
-    with pytest.raises(InputError, match=f"--init_checkpoint={tmp_path}: no architecture.json there"):
+    with pytest.raises(
+        InputError, match=f"--init_checkpoint={tmp_path}: no checkpoint there; name an earlier --output_dir"
+    ):
         run(built, tmp_path / "run", init_checkpoint=str(tmp_path))
 
 

@@ -40,6 +40,46 @@ class VocabularyConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class VocabularyExtensionConfig:
+    """`data_prep/extend_vocab.py`: the characters and words of a domain for a checkpoint's vocabulary."""
+
+    input_file: str = option(
+        "", "Text files or globs, comma-separated: one sentence a line, empty line between articles."
+    )
+    vocab_file: str = option("", "The checkpoint's vocabulary, one entry a line.")
+    output_file: str = option(
+        "", "The vocabulary to write; what was added and what it changes goes to <output_file>.report.json. Neither "
+        "appears before both are complete."
+    )  # fmt: skip
+    num_new_entries: int = option(
+        1000, "Most entries to add: characters that are [UNK] now, the frequent first, then words, those first that "
+        "save most tokens."
+    )  # fmt: skip
+    min_frequency: int = option(
+        5, "A character or word seen less often gets no entry: its embedding would hardly be trained."
+    )
+    do_lower_case: bool = option(True, "Lower-case and strip accents; must agree with the vocabulary.")
+    add_words: bool = option(
+        True, "Also add words with letters that are several pieces now (naoh, h2so4, pvc; ##ml for 50ml). Chinese "
+        "words can't be added: BERT's tokeniser parts every ideograph from its neighbours, whatever the vocabulary "
+        "holds."
+    )  # fmt: skip
+    min_word_length: int = option(2, "Shortest word that --add_words adds, in characters without ##.")
+    append: bool = option(
+        False, "Append what the [unusedN] entries can't hold. Off, because the embedding table then keeps its shape, "
+        "and every program that reads the checkpoint takes the new vocabulary. Appended entries need a larger table."
+    )  # fmt: skip
+
+    def __post_init__(self):
+        require(bool(self.input_file), "--input_file is empty: name the corpus")
+        require(bool(self.vocab_file), "--vocab_file is empty: name the checkpoint's vocabulary")
+        require(bool(self.output_file), "--output_file is empty: name the vocabulary to write")
+        for name in ("num_new_entries", "min_frequency"):
+            require(getattr(self, name) >= 1, f"--{name}={getattr(self, name)}: at least 1")
+        require(self.min_word_length >= 2, f"--min_word_length={self.min_word_length}: at least 2")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitConfig:
     """`data_prep/split_corpus.py`: holds articles out, so that loss and convergence are judged on unseen text."""
 

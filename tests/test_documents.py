@@ -51,6 +51,19 @@ def test_the_tables_of_data_preparation_are_those_of_the_measured_results(name, 
     assert between.strip("\n`") == table_of(results)
 
 
+def test_the_table_of_vocabulary_extensions_is_that_of_the_measured_results():
+    pattern = r"<!-- vocabulary extension table -->\n.*?\n.*?\n(.*?)\n<!-- end of vocabulary extension table -->"
+    rows = []
+    for row in json.loads(read("docs/results/vocabulary_extension.json"))["results"]:
+        before, after = (row["held_out_text"][when]["unknown_tokens"] for when in ("before", "after"))
+        words = row["training_text"]["latin_words"]
+        pieces = " to ".join(f"{words[f'mean_pieces_{when}']:.2f}" for when in ("before", "after"))
+        added = f"{row['characters_added']} + {row['words_added']}"
+        share = (before - after) / before
+        rows.append(f"| {row['vocabulary']} | {added} | {before:,} | {after:,} | {share:.1%} | {pieces} |")
+    assert re.search(pattern, read("docs/data.md"), re.DOTALL)[1].split("\n") == rows
+
+
 def test_the_ratios_of_the_readme_are_those_of_the_measured_results():
     results = json.loads(read("docs/results/data_preparation.json"))
     keys = ("tokens_per_second_ratio", "tokens_per_second_ratio_one_worker", "tokens_per_second_ratio_whole_word")

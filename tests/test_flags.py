@@ -16,10 +16,18 @@ from chemkd_tf.config import (
     PretrainingConfig,
     PretrainingDataConfig,
     VocabularyConfig,
+    VocabularyExtensionConfig,
 )
 from chemkd_tf.errors import InputError
 
-CONFIGS = (VocabularyConfig, PretrainingDataConfig, PretrainingConfig, DistillationConfig, ClassificationConfig)
+CONFIGS = (
+    VocabularyConfig,
+    VocabularyExtensionConfig,
+    PretrainingDataConfig,
+    PretrainingConfig,
+    DistillationConfig,
+    ClassificationConfig,
+)
 DISTILL = ("--input_file=records", "--teacher_dir=teacher", "--output_dir=student")
 PRETRAIN = ("--input_file=records", "--vocab_file=vocab.txt", "--output_dir=teacher")
 

@@ -13,14 +13,15 @@ import dataclasses
 import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 
 from chemkd_tf.text.segmentation import WordSegmenter
-from chemkd_tf.text.vocabulary import CONTINUATION, Vocabulary
+from chemkd_tf.text.vocabulary import Vocabulary
+from chemkd_tf.text.word_pieces import WordPieces
 
-LONGEST_WORD = 200  # Characters; a longer word is [UNK] (google-research/bert, WordpieceTokenizer).
 MOST_WORDS_KEPT = 1 << 16  # Numbers and codes never end: the dictionary starts anew when it holds so many.
 _IDEOGRAPHS = (
     (0x4E00, 0x9FFF),
@@ -68,7 +69,7 @@ class BlockTokenizer:
         self._segmenter = segmenter
         self._unknown_id = vocabulary.unknown_id
         self._ids = {token: index for index, token in enumerate(vocabulary.tokens)}
-        self._longest_entry = max(map(len, vocabulary.tokens))
+        self._word_pieces = WordPieces(vocabulary)
         self._kinds = np.zeros(_NUM_CODE_POINTS, np.uint8)
         self._folded = np.zeros(_NUM_CODE_POINTS, "<u4")  # Lower-cased, without accent.
         self._word_ids = np.full(_NUM_CODE_POINTS, self._unknown_id, np.int32)
@@ -80,14 +81,7 @@ class BlockTokenizer:
         Args:
             text: without lone surrogates.
         """
-        if self._lower and "Σ" in text:
-            text = _SIGMA_WORD.sub(_lower_sigma, text)
-        codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
-        kinds = self._kinds[codes]
-        if not kinds.all():
-            for code in np.unique(codes[kinds == _UNSEEN]).tolist():
-                self._learn(code)
-            kinds = self._kinds[codes]
+        codes, kinds = self._classified(text)
         line_ends = np.append(np.flatnonzero(kinds == _NEWLINE), len(codes))
         filled_before = np.concatenate([[0], np.cumsum(kinds > _BLANK_VANISHES)])[np.append(0, line_ends)]
         blank = np.diff(filled_before) == 0
@@ -117,6 +111,45 @@ class BlockTokenizer:
             unit_starts = np.zeros(len(token_ids), bool)
             unit_starts[tokens_before[:-1][opens_unit & (counts > 0)]] = True
         return TokenizedLines(token_ids, line_splits.astype(np.int64), blank, unit_starts)
+
+    def count_words(self, text: str) -> tuple[Counter[str], Counter[str]]:
+        """Counts what WordPiece will see of `text`, as `tokenize` takes it.
+
+        Args:
+            text: without lone surrogates.
+
+        Returns:
+            Characters that are words wherever they stand (ideographs, punctuation); all other words.
+        """
+        codes, kinds = self._classified(text)
+        visible = (kinds != _VANISHES) & (kinds != _BLANK_VANISHES)
+        codes, kinds = codes[visible], kinds[visible]
+        folded, counts = np.unique(self._folded[codes[kinds == _WORD]], return_counts=True)
+        characters = Counter(dict(zip(map(chr, folded.tolist()), counts.tolist(), strict=True)))
+        edges = np.flatnonzero(np.diff(kinds >= _LETTER, prepend=False, append=False)).tolist()
+        letters = self._folded[codes].tobytes().decode("utf-32-le")
+        words: Counter[str] = Counter()
+        runs = Counter(letters[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
+        for run, count in runs.items():
+            if run.isascii():
+                words[run] += count
+                continue
+            for word in self._words_of(run):
+                # Punctuation that appears when a character is decomposed is a word wherever it stands, too.
+                (characters if _is_punctuation(word[0]) else words)[word] += count
+        return characters, words
+
+    def _classified(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Code points of `text` (uint32 [N]) and what they are (uint8 [N])."""
+        if self._lower and "Σ" in text:
+            text = _SIGMA_WORD.sub(_lower_sigma, text)
+        codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
+        kinds = self._kinds[codes]
+        if not kinds.all():
+            for code in np.unique(codes[kinds == _UNSEEN]).tolist():
+                self._learn(code)
+            kinds = self._kinds[codes]
+        return codes, kinds
 
     def _element_tokens(
         self,
@@ -169,7 +202,7 @@ class BlockTokenizer:
             kind = _DECOMPOSED  # `_pieces_of` decomposes the whole word.
         else:
             self._folded[code] = ord(folded)
-            if _is_ideograph(code) or _is_punctuation(folded):
+            if is_ideograph(code) or _is_punctuation(folded):
                 kind = _WORD
                 self._word_ids[code] = self._ids.get(folded, self._unknown_id)
             else:
@@ -177,30 +210,16 @@ class BlockTokenizer:
         self._kinds[code] = kind
 
     def _pieces_of(self, run: str) -> list[int]:
-        """Ids of a run of letters: one word, unless punctuation appears when it is decomposed."""
+        """Ids of a run of letters."""
+        return [piece for word in self._words_of(run) for piece in self._word_pieces.split(word) or [self._unknown_id]]
+
+    def _words_of(self, run: str) -> list[str]:
+        """A run of letters is one word, unless punctuation appears when it is decomposed."""
         if self._lower:
             run = normalize(run)
         if any(map(_is_punctuation, run)):
             run = "".join(f" {character} " if _is_punctuation(character) else character for character in run)
-        return [piece for word in run.split() for piece in self._word_pieces(word)]
-
-    def _word_pieces(self, word: str) -> list[int]:
-        """WordPiece: greedily the longest entry first (google-research/bert, WordpieceTokenizer)."""
-        if len(word) > LONGEST_WORD:
-            return [self._unknown_id]
-        pieces = []
-        start = 0
-        while start < len(word):
-            prefix = CONTINUATION if start else ""
-            for end in range(min(len(word), start + self._longest_entry), start, -1):
-                found = self._ids.get(prefix + word[start:end])
-                if found is not None:
-                    break
-            else:
-                return [self._unknown_id]
-            pieces.append(found)
-            start = end
-        return pieces
+        return run.split()
 
 
 class _Words:
@@ -244,7 +263,8 @@ def normalize(text: str) -> str:
     return "".join(character for character in decomposed if unicodedata.category(character) != "Mn")
 
 
-def _is_ideograph(code: int) -> bool:
+def is_ideograph(code: int) -> bool:
+    """Whether a code point is an ideograph to BERT: a word wherever it stands."""
     return any(first <= code <= last for first, last in _IDEOGRAPHS)
 
 

@@ -4,6 +4,7 @@ import glob
 import os
 import random
 import unicodedata
+from collections import Counter
 
 import pytest
 from text import reference_tokenizer
@@ -75,6 +76,22 @@ def test_the_dictionary_of_words_may_start_anew(monkeypatch):
     for _ in range(20):
         lines = ["".join(rng.choices("abcx24 ", k=20)) for _ in range(10)]
         assert rows_of(tokenizer, lines) == [reference_ids(line, IDS) for line in lines]
+
+
+@pytest.mark.parametrize("do_lower_case", [True, False])
+def test_counted_words_are_those_of_the_reference(do_lower_case):
+    rng = random.Random(6)
+    pool = "的酸ab X2#é，。\u0301\u200b\u3000ΣσςİГ가ᄀ℃豈\r\t\x00\ufffd\u2028\x1c\x85\u037e\u2260𝒳😀\u302e\n"
+    lines = [*HARD.values(), *("".join(rng.choices(pool, k=rng.randrange(12))) for _ in range(2000))]
+    expected = Counter(word for line in lines for word in reference_tokenizer.words(line, do_lower_case))
+    tokenizer = BlockTokenizer(VOCABULARY, do_lower_case)
+    for _ in range(2):
+        characters, words = tokenizer.count_words("\n".join(lines))
+        assert characters + words == expected
+        alone = [word for word in expected if len(word) == 1]
+        assert set(characters) == {
+            word for word in alone if reference_tokenizer.is_ideograph(word) or reference_tokenizer.is_punctuation(word)
+        }
 
 
 def test_a_vocabulary_without_letters_gives_unknown_words():

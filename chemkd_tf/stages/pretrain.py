@@ -14,11 +14,13 @@ from chemkd_tf.export.keras_preset import export_keras_preset
 from chemkd_tf.models import states
 from chemkd_tf.models.architecture import TeacherArchitecture
 from chemkd_tf.models.checkpoints import WEIGHTS_FILE, load_weights, save_pretrained, with_head
+from chemkd_tf.models.importing.extended import with_vocabulary
 from chemkd_tf.models.importing.load import load_teacher, open_source, require_casing
 from chemkd_tf.models.importing.source import Source
 from chemkd_tf.models.importing.tf1_checkpoint import architecture_of_bert_config
 from chemkd_tf.models.teacher import build_teacher
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
+from chemkd_tf.text.vocabulary_extension import new_ids
 from chemkd_tf.training import losses
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.loop import Schedule, train
@@ -79,6 +81,7 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
     with strategy.scope():
         longest = max((records.format.max_seq_length for records in (manifest, held_out) if records), default=0)
         architecture, masked_lm = _teacher(config, source, vocabulary, vocab_file, longest)
+        del source  # and with it a second copy of all weights
         model = MaskedLanguageModel(masked_lm, config.random_seed)
         model.compile_for(config, config.num_train_steps, config.num_warmup_steps)
 
@@ -100,7 +103,7 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
             workdir,
             evaluator,
         )
-    elif source is None or os.path.exists(workdir.file(WEIGHTS_FILE)):
+    elif not config.init_checkpoint or os.path.exists(workdir.file(WEIGHTS_FILE)):
         load_weights(masked_lm, workdir.file(WEIGHTS_FILE))
     save_pretrained(workdir.path, architecture, config.do_lower_case, masked_lm, vocab_file)
     if config.export_format:
@@ -159,9 +162,9 @@ def _teacher(config: PretrainingConfig, source: Source | None, vocabulary: Vocab
     if source:
         require_casing(source, vocab_file, config.do_lower_case)
         name = f"--init_checkpoint={config.init_checkpoint}"
-        _require_size(name, source.architecture.vocabulary_size, vocabulary, vocab_file)
+        whole, source = source, with_vocabulary(source, vocab_file)
         architecture, masked_lm = load_teacher(source, config.kept_layers())
-        print(_what_was_imported(source, architecture), flush=True)
+        print(_what_was_imported(whole, architecture, vocabulary, source is not whole), flush=True)
     else:
         architecture = _requested_shape(config, vocabulary)
         name = f"--bert_config_file={config.bert_config_file}" if config.bert_config_file else "the shape flags"
@@ -184,10 +187,14 @@ def _require_size(name: str, vocabulary_size: int, vocabulary: Vocabulary, vocab
         )
 
 
-def _what_was_imported(source: Source, architecture: TeacherArchitecture) -> str:
+def _what_was_imported(source: Source, architecture: TeacherArchitecture, vocabulary: Vocabulary, new: bool) -> str:
+    entries = f"{architecture.vocabulary_size:,} entries"
+    if new:
+        added = len(new_ids(load_vocabulary(source.vocabulary_file), vocabulary))
+        entries += f", {added:,} of them new: each begins as the mean of its old pieces"
     return (
         f"{source.name}: {architecture.family} of {source.architecture.num_layers} layers, {architecture.num_layers} "
-        f"kept, width {architecture.hidden_dim}, {architecture.vocabulary_size:,} entries; masked-LM head "
+        f"kept, width {architecture.hidden_dim}, {entries}; masked-LM head "
         + ("imported" if source.has_head else "fresh: the checkpoint has none")
     )
 

@@ -18,6 +18,7 @@ REQUIREMENTS = [
     "tensorboard>=2.19,<3",
     "tokenizers>=0.21,<1",
     "numpy>=2,<3",
+    "safetensors>=0.5,<1",
     "jieba==0.42.1",
     "absl-py>=2.1,<3",
     "google-crc32c>=1.5,<2",
@@ -26,6 +27,7 @@ REQUIREMENTS = [
 ]
 DEMO = ["scikit-learn>=1.5,<2"]  # the TF-IDF baselines of the demo's table
 CLEAN = ["datasketch>=1.6,<3", "zstandard>=0.22,<1"]  # data_prep/clean_corpus.py
+BENCHMARK = ["torch==2.13.0", "transformers==5.23.0"]  # the peer of benchmarks/pretraining.py
 BEAM = ["apache-beam==2.77.0"]  # create_pretraining_data.py --runner
 TEST = [
     *DEMO,
@@ -49,5 +51,5 @@ setup(
     packages=find_packages(include=["chemkd_tf*", "data_prep*", "benchmarks*"]),
     py_modules=["run_pretraining", "run_distill", "run_classifier"],
     install_requires=REQUIREMENTS,
-    extras_require={"beam": BEAM, "clean": CLEAN, "demo": DEMO, "test": TEST},
+    extras_require={"beam": BEAM, "benchmark": BENCHMARK, "clean": CLEAN, "demo": DEMO, "test": TEST},
 )

@@ -10,7 +10,13 @@ from chemkd_tf.atomic import write_json
 from chemkd_tf.models.architecture import TeacherArchitecture
 from chemkd_tf.models.families.family import HEAD_BIAS, HEAD_KERNEL
 from chemkd_tf.models.families.table import FAMILIES
-from chemkd_tf.models.importing.hugging_face import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, foreign_value
+from chemkd_tf.models.importing.hugging_face import (
+    CONFIG_FILE,
+    HEAD_ACTIVATION_KEY,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    foreign_value,
+)
 from chemkd_tf.text.vocabulary import END, MASK, PAD, START, UNKNOWN, load_vocabulary
 
 _CLASSES = {
@@ -27,8 +33,8 @@ def export_hugging_face(
 ) -> str:
     """Writes config.json, model.safetensors (float32), vocab.txt and tokenizer_config.json.
 
-    Where the head's activation is not the layers', config.json can't say so: `AutoModelForMaskedLM` then computes the
-    head with the layers' one, and `import` here does too; the encoder's states are not concerned.
+    Where the head's activation is not the layers', transformers has no word for it: `AutoModelForMaskedLM` computes the
+    head with the layers' one (the encoder's states are not concerned). A key of our own says it to our import.
 
     Args:
         architecture: the teacher's.
@@ -79,13 +85,14 @@ def config_of(architecture: TeacherArchitecture, pad_id: int) -> dict:
     if "embedding_dim" in family.config_keys:
         values[family.config_keys["embedding_dim"]] = architecture.embedding_dim or architecture.hidden_dim
     dropout_key = family.config_keys["dropout"]
+    attention_dropout_key = "attention_probs_dropout_prob" if "hidden" in dropout_key else "attention_dropout"
+    if architecture.head_activation != (family.head_activation or architecture.activation):
+        values[HEAD_ACTIVATION_KEY] = _ACTIVATIONS[architecture.head_activation]
     return {
         "architectures": [_CLASSES[family.name]],
         "model_type": family.name,
         **values,
-        dropout_key.replace("hidden_dropout", "attention_probs_dropout")
-        if "hidden" in dropout_key
-        else "attention_dropout": architecture.dropout,
+        attention_dropout_key: architecture.dropout,
         family.activation_key: _ACTIVATIONS[architecture.activation],
         "pad_token_id": pad_id,
         "tie_word_embeddings": architecture.tied_decoder,

@@ -21,6 +21,8 @@ _INDEX_FILE = "model.safetensors.index.json"
 ACTIVATION_NAMES = {
     "gelu": "gelu", "relu": "relu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
 }  # fmt: skip
+# Not transformers': written by `export.hugging_face` where the head's activation is not the layers'.
+HEAD_ACTIVATION_KEY = "chemkd_tf_head_act"
 _HOW_TO_CONVERT = (
     'with transformers and PyTorch installed, python -c "from transformers import AutoModelForMaskedLM as M; '
     "M.from_pretrained('{0}').save_pretrained('{0}')\" writes model.safetensors"
@@ -87,13 +89,16 @@ class HuggingFaceFolder:
                 continue
             values[field] = _required(self._config_file, config, key)
         activation = self._activation(_required(self._config_file, config, family.activation_key))
+        head_activation = family.head_activation or activation
+        if HEAD_ACTIVATION_KEY in config:
+            head_activation = self._activation(config[HEAD_ACTIVATION_KEY])
         if values.get("embedding_dim") == values["hidden_dim"]:
             values["embedding_dim"] = 0
         values.setdefault("num_segments", 0)
         return TeacherArchitecture(
             family=family.name,
             activation=activation,
-            head_activation=family.head_activation or activation,
+            head_activation=head_activation,
             tied_decoder=self._is_tied(config, bool(values.get("embedding_dim"))),
             **values,
         )

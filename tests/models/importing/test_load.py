@@ -54,6 +54,16 @@ def test_there_and_back_again_is_bit_identical(name, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "theirs"]
 
 
+def test_a_fresh_teacher_with_another_activation_in_its_head_comes_back(tmp_path):
+    architecture = tiny.teacher_architecture(vocabulary_size=40)
+    assert architecture.activation != architecture.head_activation
+    masked_lm = tiny.masked_lm(architecture)
+    export_hugging_face(architecture, masked_lm, str(FIXTURES / "bert" / "vocab.txt"), True, str(tmp_path / "out"))
+    exported, imported = load_teacher(open_source(str(tmp_path / "out")))
+    assert exported == architecture
+    assert_same(weights(imported), weights(masked_lm))
+
+
 def test_an_export_has_the_names_and_shapes_that_pytorch_wrote(tmp_path):
     import safetensors.numpy
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from chemkd_tf.progress import Progress
 from chemkd_tf.training.checkpoints import StepCheckpoints
+from chemkd_tf.training.interruption import TerminationRequest
 from chemkd_tf.workdir import WorkingDirectory
 
 
@@ -126,15 +127,33 @@ class Evaluation(StepCallback):
 
 
 class Checkpointing(StepCallback):
-    """Saves a checkpoint every so many updates and at the end. Stands last, after what changes the host's state."""
+    """Saves a checkpoint every so many updates and at the end. Stands last, after what changes the host's state.
 
-    def __init__(self, first_step: int, every: int, num_train_steps: int, checkpoints: StepCheckpoints):
+    Args:
+        first_step: updates already made.
+        every: updates between two checkpoints.
+        num_train_steps: updates at the end.
+        checkpoints: where they go.
+        termination: when SIGTERM has come, a checkpoint is saved at once, and the training ends.
+    """
+
+    def __init__(
+        self,
+        first_step: int,
+        every: int,
+        num_train_steps: int,
+        checkpoints: StepCheckpoints,
+        termination: TerminationRequest,
+    ):
         super().__init__(first_step)
+        self._termination = termination
         self._every = every
         self._num_train_steps = num_train_steps
         self._checkpoints = checkpoints
 
     def after_step(self, logs: dict) -> None:
         """Saves when it is time."""
+        if self._termination.received:
+            self.model.stop_training = True
         if self.step % self._every == 0 or self.step == self._num_train_steps or self.model.stop_training:
             self._checkpoints.save(self.step)

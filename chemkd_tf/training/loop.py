@@ -1,13 +1,16 @@
 """Runs a model to its last update: resumes, trains, logs, evaluates, checkpoints."""
 
 import dataclasses
+import signal
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from chemkd_tf.errors import Stopped
 from chemkd_tf.training.callbacks import Checkpointing, Evaluation, MetricsLog
 from chemkd_tf.training.checkpoints import StepCheckpoints
 from chemkd_tf.training.evaluation import Evaluator
+from chemkd_tf.training.interruption import TerminationRequest
 from chemkd_tf.training.replica_exact import ReplicaExactModel
 from chemkd_tf.workdir import WorkingDirectory
 
@@ -49,6 +52,10 @@ def train(
 
     Returns:
         Updates made in all.
+
+    Raises:
+        Stopped: SIGTERM came; a checkpoint of the update that was under way is saved. An evaluation that is due after
+            that update takes place first, so that the continued run has every point of the curve.
     """
     checkpoints = StepCheckpoints(workdir.file("checkpoints"), model)
     first_step = checkpoints.restore()
@@ -71,15 +78,22 @@ def train(
         callbacks.append(
             Evaluation(first_step, schedule.eval_every_steps, schedule.num_train_steps, evaluator, log, then)
         )
-    saving = Checkpointing(first_step, schedule.save_checkpoints_steps, schedule.num_train_steps, checkpoints)
-    callbacks.append(saving)
-    # One Keras epoch of exactly the updates that are left: everything else counts updates.
-    model.fit(
-        batches_from(first_step),
-        shuffle=False,
-        epochs=1,
-        steps_per_epoch=schedule.num_train_steps - first_step,
-        verbose=0,
-        callbacks=callbacks,
-    )
+    with TerminationRequest() as termination:
+        saving = Checkpointing(
+            first_step, schedule.save_checkpoints_steps, schedule.num_train_steps, checkpoints, termination
+        )
+        # One Keras epoch of exactly the updates that are left: everything else counts updates.
+        model.fit(
+            batches_from(first_step),
+            shuffle=False,
+            epochs=1,
+            steps_per_epoch=schedule.num_train_steps - first_step,
+            verbose=0,
+            callbacks=[*callbacks, saving],
+        )
+    if termination.received:
+        raise Stopped(
+            f"stopped by SIGTERM after update {saving.step:,}; its checkpoint is saved: the same command goes on",
+            status=128 + signal.SIGTERM,
+        )
     return saving.step

@@ -1,12 +1,15 @@
 """A run that is killed and started again ends where an undisturbed run ends."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 
+from chemkd_tf.errors import Stopped
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.loop import Schedule, train
 from chemkd_tf.training.strategy import make_strategy
@@ -138,3 +141,29 @@ def test_a_run_that_an_evaluation_stopped_stays_stopped(tmp_path):
     assert (steps, seen, updates_of(model)) == (2, [2], 2)
     again, steps = run(tmp_path, stop_at_two)
     assert (steps, seen, updates_of(again)) == (2, [2], 2)
+
+
+def test_sigterm_ends_a_run_after_the_update_with_a_checkpoint_from_which_it_goes_on(runs, tmp_path):
+    _, whole, *_ = runs
+
+    def terminate_at_four(step, metrics, memory):
+        remember(step, metrics, memory)
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with tiny.unoptimised_graphs():
+        with pytest.raises(Stopped) as stopped:
+            run(tmp_path, terminate_at_four, save_every=100)
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert str(stopped.value) == (
+            "stopped by SIGTERM after update 4; its checkpoint is saved: the same command goes on"
+        )
+        assert stopped.value.status == 143
+        assert [path.name for path in (tmp_path / "checkpoints").glob("*.index")] == ["ckpt-4.index"]
+        seen = []
+        resumed, steps = run(tmp_path, lambda step, *_: seen.append(step), save_every=100)
+    assert (steps, seen) == (STEPS, [6])
+    for one, other in zip(whole.trainable_variables, resumed.trainable_variables, strict=True):
+        np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=0, atol=1e-6, err_msg=one.path)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from chemkd_tf.errors import Stopped
 from chemkd_tf.training.callbacks import Checkpointing, Evaluation, MetricsLog
 from chemkd_tf.training.checkpoints import StepCheckpoints
+from chemkd_tf.training.divergence import FiniteCheck
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.interruption import TerminationRequest
 from chemkd_tf.training.replica_exact import ReplicaExactModel
@@ -56,6 +57,7 @@ def train(
     Raises:
         Stopped: SIGTERM came; a checkpoint of the update that was under way is saved. An evaluation that is due after
             that update takes place first, so that the continued run has every point of the curve.
+        InputError: a loss or a gradient was not finite, see `divergence`.
     """
     checkpoints = StepCheckpoints(workdir.file("checkpoints"), model)
     first_step = checkpoints.restore()
@@ -68,7 +70,7 @@ def train(
     print(f"TensorBoard: tensorboard --logdir {workdir.file('tensorboard')}", flush=True)
 
     log = MetricsLog(workdir, first_step, schedule.num_train_steps, batch_size, schedule.log_every_steps, label)
-    callbacks = [log]
+    callbacks = [FiniteCheck(first_step, batches_from, workdir, checkpoints), log]
     if evaluator is not None:
 
         def then(step: int, metrics: dict) -> bool:

@@ -83,13 +83,15 @@ class ReplicaExactModel(keras.Model):
             share = self.objective(sums, total_weights)
         variables = self.trainable_variables
         # What no loss reaches (a projection whose objective weighs 0) is left alone: no update, no decay.
-        self.optimizer.apply_gradients(
+        reached = [
             (tf.convert_to_tensor(gradient), variable)
             for gradient, variable in zip(tape.gradient(share, variables), variables, strict=True)
             if gradient is not None
-        )
+        ]
+        gradients, gradient_norm = self.optimizer.reduce_and_clip([gradient for gradient, _ in reached])
+        self.optimizer.apply_gradients(zip(gradients, [variable for _, variable in reached], strict=True))
         totals = Totals(_all_reduce(sums), total_weights, _all_reduce(terms.statistics))
-        return self.metrics_of(totals)
+        return {**self.metrics_of(totals), "gradient_norm": gradient_norm}
 
     def compute_totals(self, batch: dict[str, tf.Tensor]) -> Totals:
         """`Terms` of a batch in inference mode, added up over its examples and the replicas."""

@@ -50,7 +50,7 @@ def scalars(run):
 
 
 def test_every_loss_and_every_matched_layer_has_its_curve(scalars):
-    train_only = {"learning_rate", "examples_per_second"}
+    train_only = {"learning_rate", "examples_per_second", "gradient_norm"}
     expected = {f"train/{name}" for name in LOSSES | FITS | ACCURACIES | train_only}
     expected |= {f"eval/{name}" for name in LOSSES | FITS | ACCURACIES}
     assert set(scalars) == expected

@@ -311,7 +311,9 @@ class DistillationConfig(TrainingConfig):
 
     input_file: str = option("", "TFRecords for distillation: a prefix, files or globs, comma-separated.")
     eval_input_file: str = option("", "TFRecords of held-out text; empty: no evaluation.")
-    teacher_dir: str = option("", "Working directory of run_pretraining.py.")
+    teacher_dir: str = option(
+        "", "Working directory of run_pretraining.py, or best/ in it: the weights with the lowest held-out loss."
+    )
     num_student_layers: int = option(3, "BiLSTM layers (paper: 3).")
     student_width: int = option(200, "Width d' of the student's states: both directions together (paper: d' = 200).")
     units_per_direction: int = option(0, "Width of one direction; 0: half of --student_width.")

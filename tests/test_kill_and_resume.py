@@ -119,6 +119,9 @@ def test_a_killed_run_started_again_ends_where_an_undisturbed_one_ends(built, tm
     assert "resuming" in shown and "after update" in shown
     assert_same_weights(killed / weights, whole / weights)
 
+    if stage in ("pretraining", "distillation"):
+        assert_same_weights(killed / "best" / weights, whole / "best" / weights)
+
     curves = [metrics_lines(folder) for folder in (whole, killed)]
     steps = [line["step"] for line in curves[1] if line["split"] == "train"]
     assert steps == list(range(1, STEPS + 1))

@@ -20,6 +20,7 @@ from chemkd_tf.models.checkpoints import (
 )
 from chemkd_tf.models.heads import masked_lm_model
 from chemkd_tf.models.teacher import architecture_of, build_teacher, keep_first_layers, load_preset, name_states
+from chemkd_tf.stages.best import save_best
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
 from chemkd_tf.training import losses
 from chemkd_tf.training.evaluation import Evaluator
@@ -87,6 +88,7 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
         model, strategy, held_out_batches(held_out, config, strategy), config.max_eval_steps
     )
     if config.do_train:
+        result = architecture, config.do_lower_case, masked_lm, config.vocab_file
         train(
             "pretraining",
             model,
@@ -98,8 +100,9 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
             ),
             workdir,
             evaluator,
+            keep_best=lambda directory: save_best(directory, *result),
         )
-        save_pretrained(workdir.path, architecture, config.do_lower_case, masked_lm, config.vocab_file)
+        save_pretrained(workdir.path, *result)
     if not (config.do_eval and evaluator):
         return {}
     if not config.do_train:

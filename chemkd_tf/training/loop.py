@@ -1,6 +1,7 @@
 """Runs a model to its last update: resumes, trains, logs, evaluates, checkpoints."""
 
 import dataclasses
+import math
 import signal
 from collections.abc import Callable
 
@@ -13,7 +14,10 @@ from chemkd_tf.training.divergence import FiniteCheck
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.interruption import TerminationRequest
 from chemkd_tf.training.replica_exact import ReplicaExactModel
-from chemkd_tf.workdir import WorkingDirectory
+from chemkd_tf.workdir import BEST_FOLDER, WorkingDirectory
+
+# In the memory that checkpoints keep, beside what a stage puts there.
+_BEST_LOSS, _BEST_STEP = "best_held_out_loss", "best_held_out_step"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,7 @@ def train(
     workdir: WorkingDirectory,
     evaluator: Evaluator | None = None,
     after_evaluation: Callable[[int, dict, dict], bool] = lambda step, metrics, memory: False,
+    keep_best: Callable[[str], None] | None = None,
 ) -> int:
     """Trains from the newest checkpoint, or from the start, to the last update.
 
@@ -50,6 +55,8 @@ def train(
         evaluator: held-out metrics; None: no evaluation.
         after_evaluation: called with (step, metrics, memory); `memory` is a JSON object that checkpoints keep.
             Returning True ends the training.
+        keep_best: called with a folder whenever the held-out loss is lower than ever, to save what is trained there.
+            How low that was is kept in checkpoints: a resumed run judges as the undisturbed one would have.
 
     Returns:
         Updates made in all.
@@ -66,6 +73,7 @@ def train(
         print(f"resuming {label} after update {first_step:,}", flush=True)
     workdir.truncate_metrics(first_step)
     if first_step >= schedule.num_train_steps or memory.get("stopped"):
+        _report_best(workdir, memory)
         return first_step
     print(f"TensorBoard: tensorboard --logdir {workdir.file('tensorboard')}", flush=True)
 
@@ -74,6 +82,9 @@ def train(
     if evaluator is not None:
 
         def then(step: int, metrics: dict) -> bool:
+            if keep_best and metrics["loss"] < memory.get(_BEST_LOSS, math.inf):  # NaN is not
+                keep_best(workdir.file(BEST_FOLDER))
+                memory.update({_BEST_LOSS: metrics["loss"], _BEST_STEP: step})
             memory["stopped"] = bool(after_evaluation(step, metrics, memory))
             return memory["stopped"]
 
@@ -98,4 +109,14 @@ def train(
             f"stopped by SIGTERM after update {saving.step:,}; its checkpoint is saved: the same command goes on",
             status=128 + signal.SIGTERM,
         )
+    _report_best(workdir, memory)
     return saving.step
+
+
+def _report_best(workdir: WorkingDirectory, memory: dict) -> None:
+    if _BEST_STEP in memory:
+        print(
+            f"best held-out loss {memory[_BEST_LOSS]:.4f} after update {memory[_BEST_STEP]:,}: "
+            f"{workdir.file(BEST_FOLDER)}",
+            flush=True,
+        )

@@ -234,6 +234,11 @@ class TrainingConfig:
     random_seed: int = option(12345, "Initial weights, order of the data and dropout depend on it.")
     train_batch_size: int = option(32, "Global batch: shared out among the replicas.")
     eval_batch_size: int = option(32, "Global batch of evaluation.")
+    gradient_accumulation_steps: int = option(
+        1, "Micro-batches that an update is computed in, one after the other: the same update in the memory of one of "
+        "them (with dropout: of other masks). A batch that is not divisible by it is filled with rows that weigh "
+        "nothing."
+    )  # fmt: skip
     weight_decay: float = option(0.01, "Decoupled (AdamW); never applied to biases and LayerNorm.")
     clip_norm: float = option(1.0, "Largest global norm of the all-reduced gradient; 0 clips nothing.")
     save_checkpoints_steps: int = option(500, "Updates between checkpoints, from which a killed run resumes.")
@@ -248,7 +253,15 @@ class TrainingConfig:
 
     def __post_init__(self):
         require(bool(self.output_dir), "--output_dir is empty: name a working directory for this run")
-        self._require_at_least_one("train_batch_size", "eval_batch_size", "save_checkpoints_steps", "log_every_steps")
+        self._require_at_least_one(
+            "train_batch_size", "eval_batch_size", "save_checkpoints_steps", "log_every_steps",
+            "gradient_accumulation_steps",
+        )  # fmt: skip
+        require(
+            self.gradient_accumulation_steps <= self.train_batch_size,
+            f"--gradient_accumulation_steps={self.gradient_accumulation_steps}: at most one "
+            f"for each row of --train_batch_size={self.train_batch_size}",
+        )
         require(self.num_replicas >= 0, f"--num_replicas={self.num_replicas}: 0 (all) or more")
         require(self.clip_norm >= 0, f"--clip_norm={self.clip_norm}: 0 (off) or more")
 
@@ -435,6 +448,11 @@ class ClassificationConfig(TrainingConfig):
         require(
             bool(self.teacher_dir) == bool(self.unlabelled_file),
             "--teacher_dir and --unlabelled_file need each other: the teacher answers for unlabelled texts",
+        )
+        require(
+            not self.teacher_dir or self.gradient_accumulation_steps == 1,
+            "--gradient_accumulation_steps can't be combined with --teacher_dir: a micro-batch could be left "
+            "without unlabelled texts; choose a smaller --unlabelled_batch_size",
         )
         require(self.max_unlabelled_texts >= 0, f"--max_unlabelled_texts={self.max_unlabelled_texts}: 0 (all) or more")
         for name in ("task_prediction_loss_weight", "task_representation_loss_weight"):

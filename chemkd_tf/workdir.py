@@ -23,8 +23,8 @@ from chemkd_tf.errors import InputError
 BEST_FOLDER = "best"
 # Settings that may change between a run and its continuation: they don't change what is learned.
 _FREE_TO_CHANGE = {
-    "num_replicas", "save_checkpoints_steps", "log_every_steps", "eval_batch_size", "do_train", "do_eval", "do_predict",
-    "do_export", "predict_file", "predict_output_file", "text", "export_dir",
+    "num_replicas", "gradient_accumulation_steps", "save_checkpoints_steps", "log_every_steps", "eval_batch_size",
+    "do_train", "do_eval", "do_predict", "do_export", "predict_file", "predict_output_file", "text", "export_dir",
 }  # fmt: skip
 
 

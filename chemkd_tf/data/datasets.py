@@ -42,7 +42,7 @@ def pretraining_batches(
         batch_size: global batch B; filled to a multiple of `num_replicas` with rows of weight 0.
         random_seed: the order, and masks that are drawn now, depend on it alone.
         first_batch: batches to skip (before they are parsed).
-        num_replicas: among which each batch will be shared out.
+        num_replicas: among which each batch will be shared out, times the micro-batches of each.
         group_by_length: rows of about the same length share a batch (see `grouped_by_length`).
     """
 

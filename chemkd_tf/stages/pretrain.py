@@ -47,16 +47,24 @@ class MaskedLanguageModel(ReplicaExactModel):
     def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
         """Losses `masked_lm_loss`; statistics: how many masked tokens were right."""
         logits = self.masked_lm(states.select(batch, _MODEL_INPUTS), training=training)[states.LOGITS]
-        weights = batch["mask_weights"] * batch["example_weight"][:, None]
+        weights = _position_weights(batch)
         right = tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == batch["mask_ids"], tf.float32)
         return Terms(
             {"masked_lm_loss": losses.cross_entropy(batch["mask_ids"], logits, weights)},
             {"right": tf.reduce_sum(right * weights), "masked": tf.reduce_sum(weights)},
         )
 
+    def compute_weights(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Masked tokens of each example."""
+        return {"masked_lm_loss": tf.reduce_sum(_position_weights(batch), axis=1)}
+
     def summarise(self, statistics: dict) -> dict:
         """Share of the masked tokens that were predicted."""
         return {"masked_lm_accuracy": statistics["right"] / tf.maximum(statistics["masked"], 1e-9)}
+
+
+def _position_weights(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    return batch["mask_weights"] * batch["example_weight"][:, None]
 
 
 def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
@@ -120,7 +128,7 @@ def training_batches(manifest: Manifest, config, strategy: tf.distribute.Strateg
         config.train_batch_size,
         config.random_seed,
         first,
-        strategy.num_replicas_in_sync,
+        strategy.num_replicas_in_sync * config.gradient_accumulation_steps,
         config.group_by_length,
     )
 

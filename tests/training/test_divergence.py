@@ -96,6 +96,9 @@ class RootModel(ReplicaExactModel):
         roots = tf.sqrt(self.scale) * batch["example_weight"]
         return Terms({"root": (roots, batch["example_weight"])}, {})
 
+    def compute_weights(self, batch):
+        return {"root": batch["example_weight"]}
+
 
 def test_a_gradient_that_is_not_finite_ends_the_run_although_the_loss_is_fine(tmp_path):
     with pytest.raises(InputError, match=r"update 1 is not finite \(gradient_norm (inf|nan)\), "):

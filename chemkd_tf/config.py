@@ -302,6 +302,10 @@ class PretrainingConfig(TrainingConfig):
     num_warmup_steps: int = option(10000, "Updates of warm-up.")
     eval_every_steps: int = option(1000, "Updates between evaluations on --eval_input_file.")
     max_eval_steps: int = option(100, "Most batches per evaluation; 0: all.")
+    use_xla: bool = option(
+        False, "Compile forward and backward pass with XLA: once for each length, which is rounded up to a multiple of "
+        "16. Dropout then has other masks. (The student's LSTM kernel can't be compiled: no such flag there.)"
+    )  # fmt: skip
     do_train: bool = option(True, "Train.")
     do_eval: bool = option(True, "Evaluate at the end (needs --eval_input_file).")
 

@@ -16,6 +16,8 @@ from chemkd_tf.data.parsing import parse_pretraining_batch, parse_unpadded_batch
 SHUFFLE_BUFFER = 10_000
 # Batches that share out their rows by length.
 GROUPED_BATCHES = 32
+# What lengths are rounded up to where a shape costs a compilation: at most 8 of them for 128 tokens.
+COMPILED_LENGTH_MULTIPLE = 16
 TAUGHT_LOGITS = "taught_logits"
 _FOREVER = 2**40  # epochs
 # Fixed, not tf.data.AUTOTUNE: see `untuned`.
@@ -34,6 +36,7 @@ def pretraining_batches(
     first_batch: int = 0,
     num_replicas: int = 1,
     group_by_length: bool = False,
+    length_multiple: int = 1,
 ) -> tf.data.Dataset:
     """Returns an endless data set of pretraining batches, each epoch in another order.
 
@@ -44,6 +47,7 @@ def pretraining_batches(
         first_batch: batches to skip (before they are parsed).
         num_replicas: among which each batch will be shared out, times the micro-batches of each.
         group_by_length: rows of about the same length share a batch (see `grouped_by_length`).
+        length_multiple: see `trim_padding`.
     """
 
     def epoch(number):
@@ -58,7 +62,7 @@ def pretraining_batches(
     batches = _parsed(batches.skip(first_read), manifest.format, random_seed, first_read)
     if group_by_length:
         batches = grouped_by_length(batches, random_seed, first_batch)
-    return _shared_out(batches, batch_size, num_replicas)
+    return _shared_out(batches, batch_size, num_replicas, length_multiple)
 
 
 def held_out_batches(manifest: Manifest, batch_size: int, num_replicas: int = 1) -> tf.data.Dataset:
@@ -119,15 +123,21 @@ def fill_batch(batch: dict[str, tf.Tensor], size: int) -> dict[str, tf.Tensor]:
     return filled
 
 
-def trim_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def trim_padding(batch: dict[str, tf.Tensor], length_multiple: int = 1) -> dict[str, tf.Tensor]:
     """Cuts the columns that are padding in every row, of tokens and of masked positions alike.
 
     Results don't change; short sentences cost less. Masked positions matter as much as tokens: each costs a product
     with the whole vocabulary.
+
+    Args:
+        batch: see the batch contract.
+        length_multiple: above 1, tokens are cut to a multiple of it and masked positions not at all, so that batches
+            have few shapes: what is compiled for a shape is compiled seldom.
     """
     longest = tf.reduce_max(tf.reduce_sum(batch["padding_mask"], axis=1))
+    longest = tf.minimum(-(-longest // length_multiple) * length_multiple, tf.shape(batch["padding_mask"])[1])
     widths = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), longest)
-    if "mask_weights" in batch:
+    if "mask_weights" in batch and length_multiple == 1:
         masked = tf.reduce_sum(tf.cast(batch["mask_weights"] > 0, tf.int32), axis=1)
         # At least one column: a model without any masked position would have nothing to multiply.
         most = tf.maximum(tf.reduce_max(masked), 1)
@@ -282,11 +292,15 @@ def _batches(
     return places.batch(batch_size).map(gather, num_parallel_calls=_PARALLEL_CALLS)
 
 
-def _shared_out(batches: tf.data.Dataset, batch_size: int, num_replicas: int) -> tf.data.Dataset:
+def _shared_out(
+    batches: tf.data.Dataset, batch_size: int, num_replicas: int, length_multiple: int = 1
+) -> tf.data.Dataset:
     """Full batches without needless padding, made ahead of the update that needs them."""
     size = round_up(batch_size, num_replicas)
     batches = batches.map(
-        lambda batch: trim_padding(fill_batch(batch, size)), num_parallel_calls=_PARALLEL_CALLS, deterministic=True
+        lambda batch: trim_padding(fill_batch(batch, size), length_multiple),
+        num_parallel_calls=_PARALLEL_CALLS,
+        deterministic=True,
     )
     return untuned(batches.prefetch(_BATCHES_AHEAD))
 

@@ -88,7 +88,7 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
         longest = max(records.format.max_seq_length for records in (manifest, held_out) if records)
         architecture, masked_lm = _teacher(config, vocabulary, longest)
         model = MaskedLanguageModel(masked_lm, config.random_seed)
-        model.compile_for(config, config.num_train_steps, config.num_warmup_steps)
+        model.compile_for(config, config.num_train_steps, config.num_warmup_steps, config.use_xla)
 
     workdir = WorkingDirectory(config.output_dir)
     workdir.begin("pretrain", config)
@@ -96,12 +96,13 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
         model, strategy, held_out_batches(held_out, config, strategy), config.max_eval_steps
     )
     if config.do_train:
+        length_multiple = datasets.COMPILED_LENGTH_MULTIPLE if config.use_xla else 1
         result = architecture, config.do_lower_case, masked_lm, config.vocab_file
         train(
             "pretraining",
             model,
             strategy,
-            lambda first: training_batches(manifest, config, strategy, first),
+            lambda first: training_batches(manifest, config, strategy, first, length_multiple),
             config.train_batch_size,
             Schedule(
                 config.num_train_steps, config.eval_every_steps, config.save_checkpoints_steps, config.log_every_steps
@@ -121,8 +122,10 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
     return metrics
 
 
-def training_batches(manifest: Manifest, config, strategy: tf.distribute.Strategy, first: int) -> tf.data.Dataset:
-    """Global batches of `manifest` from number `first`; also the distillation's."""
+def training_batches(
+    manifest: Manifest, config, strategy: tf.distribute.Strategy, first: int, length_multiple: int = 1
+) -> tf.data.Dataset:
+    """Global batches of `manifest` from number `first`; also the distillation's. `length_multiple`: `trim_padding`."""
     return datasets.pretraining_batches(
         manifest,
         config.train_batch_size,
@@ -130,6 +133,7 @@ def training_batches(manifest: Manifest, config, strategy: tf.distribute.Strateg
         first,
         strategy.num_replicas_in_sync * config.gradient_accumulation_steps,
         config.group_by_length,
+        length_multiple,
     )
 
 

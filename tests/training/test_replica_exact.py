@@ -15,19 +15,20 @@ from chemkd_tf.training.strategy import make_strategy
 STEPS = 3
 
 
-def build(kind, **changes):
+def build(kind, use_xla=False, **changes):
     if kind == "pretraining":
-        return tiny.language_model(config=tiny.pretraining_config(weight_decay=0.1, **changes), num_layers=1)
+        config = tiny.pretraining_config(weight_decay=0.1, **changes)
+        return tiny.language_model(config=config, num_layers=1, use_xla=use_xla)
     return tiny.one_layer_distiller(tiny.one_layer_config(weight_decay=0.1, **changes))
 
 
 @functools.cache
-def train(kind, num_replicas, clip_norm=1.0, micro_batches=1):
+def train(kind, num_replicas, clip_norm=1.0, micro_batches=1, use_xla=False):
     """Variables before and after three updates, and the optimizer's momenta and metrics after them."""
     strategy = make_strategy(num_replicas)
     assert strategy.num_replicas_in_sync == num_replicas
     with strategy.scope():
-        model = build(kind, clip_norm=clip_norm, gradient_accumulation_steps=micro_batches)
+        model = build(kind, use_xla, clip_norm=clip_norm, gradient_accumulation_steps=micro_batches)
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     dataset = tf.data.Dataset.from_tensor_slices(
         {name: np.stack([np.asarray(batch[name]) for batch in BATCHES]) for name in BATCHES[0]}
@@ -98,6 +99,12 @@ def test_one_replica_and_two_make_the_same_updates(kind, clip_norm):
 @pytest.mark.parametrize("num_replicas", [1, 2])
 def test_micro_batches_make_the_same_updates(kind, num_replicas):
     assert_same_training(train(kind, 1, 0.05), train(kind, num_replicas, 0.05, micro_batches=3))
+
+
+@pytest.mark.parametrize(("num_replicas", "micro_batches"), [(1, 1), (2, 1), (2, 3)])
+def test_xla_makes_the_same_updates(num_replicas, micro_batches):
+    compiled = train("pretraining", num_replicas, 0.05, micro_batches, use_xla=True)
+    assert_same_training(train("pretraining", 1, 0.05), compiled)
 
 
 @pytest.mark.parametrize("kind", ["pretraining", "distillation"])

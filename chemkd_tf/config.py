@@ -270,6 +270,15 @@ class TrainingConfig:
             require(getattr(self, name) >= 1, f"--{name}={getattr(self, name)}: at least 1")
 
 
+def _train_batch_tokens() -> Any:
+    return option(
+        0, "Above 0: each batch has as many rows of about the same length as fit in so many tokens, padding counted, "
+        "in place of --train_batch_size rows: an update costs the same whether sentences are short or long. Batches "
+        "are then mixed less, and an update averages over unequal numbers of rows: a batch of short sentences moves "
+        "the model as far as one of long ones, so each of its sentences counts less."
+    )  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainingConfig(TrainingConfig):
     """`run_pretraining.py`: the BERT teacher, masked language model only (paper section 3.2)."""
@@ -297,6 +306,7 @@ class PretrainingConfig(TrainingConfig):
         ("normal", "sinusoidal", "fixed_sinusoidal"),
     )  # fmt: skip
     max_position_embeddings: int = option(512, "Longest sequence the teacher can take; at least that of the records.")
+    train_batch_tokens: int = _train_batch_tokens()
     learning_rate: float = option(1e-4, "Peak of the linear warm-up, then linear decay to 0.")
     num_train_steps: int = option(100000, "Updates.")
     num_warmup_steps: int = option(10000, "Updates of warm-up.")
@@ -316,6 +326,7 @@ class PretrainingConfig(TrainingConfig):
         )
         require(bool(self.vocab_file), "--vocab_file is empty: name the vocabulary the records were made with")
         self._require_at_least_one("num_layers", "num_train_steps", "eval_every_steps")
+        require(self.train_batch_tokens >= 0, f"--train_batch_tokens={self.train_batch_tokens}: 0 (off) or more")
         require(
             self.hidden_size % self.num_attention_heads == 0,
             f"--hidden_size={self.hidden_size} is not a multiple of --num_attention_heads={self.num_attention_heads}",
@@ -346,6 +357,7 @@ class DistillationConfig(TrainingConfig):
     temperature: float = option(1.0, "Temperature Tem of L_pred (paper: 1).")
     share_projection: bool = option(False, "One W_h for all matched layers instead of one for each.")
     method: str = option("layered", "Row of chemkd_tf/distillation/recipes.py.")
+    train_batch_tokens: int = _train_batch_tokens()
     learning_rate: float = option(2e-3, "Peak of the linear warm-up, then linear decay to 0.")
     num_train_steps: int = option(20000, "Updates (with --stop_when_converged: at most).")
     num_warmup_steps: int = option(500, "Updates of warm-up.")
@@ -367,6 +379,7 @@ class DistillationConfig(TrainingConfig):
             f"has --num_student_layers={self.num_student_layers}: name one teacher layer for each student layer",
         )
         self._require_at_least_one("num_student_layers", "num_train_steps", "eval_every_steps", "patience")
+        require(self.train_batch_tokens >= 0, f"--train_batch_tokens={self.train_batch_tokens}: 0 (off) or more")
         weights = ("embedding_loss_weight", "hidden_loss_weight", "prediction_loss_weight")
         for name in weights:
             require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (off) or more")

@@ -117,6 +117,7 @@ def test_a_value_outside_the_choices_is_refused(parse):
         (PretrainingConfig, ("--gradient_accumulation_steps=0",), "--gradient_accumulation_steps=0: at least 1"),
         (PretrainingConfig, ("--gradient_accumulation_steps=5", "--train_batch_size=4"),
          "--gradient_accumulation_steps=5: at most one for each row of --train_batch_size=4"),
+        (DistillationConfig, ("--train_batch_tokens=-1",), "--train_batch_tokens=-1: 0 (off) or more"),
         (PretrainingConfig, ("--num_replicas=-1",), "--num_replicas=-1: 0 (all) or more"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -59,7 +60,7 @@ def command(built, stage: str) -> tuple[list[str], str]:
 
 def start(arguments: list[str], output_dir) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, *arguments, *COMMON, f"--output_dir={output_dir}"],
+        [sys.executable, arguments[0], *COMMON, *arguments[1:], f"--output_dir={output_dir}"],
         cwd=pipeline.ROOT,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         stdout=subprocess.PIPE,
@@ -79,6 +80,11 @@ def metrics_lines(output_dir) -> list[dict]:
         return [json.loads(line) for line in file]
 
 
+def newest_checkpoint(output_dir) -> int:
+    """Updates that the newest complete checkpoint was made after; 0 without one."""
+    return max((int(path.stem.split("-")[1]) for path in (output_dir / "checkpoints").glob("ckpt-*.index")), default=0)
+
+
 def kill_after(process: subprocess.Popen, output_dir, step: int) -> None:
     """Kills the process as soon as there is a checkpoint of `step` updates or more."""
     wait_for_checkpoint(process, output_dir, step)
@@ -91,8 +97,7 @@ def wait_for_checkpoint(process: subprocess.Popen, output_dir, step: int) -> Non
     """Waits until there is a checkpoint of `step` updates or more."""
     until = time.monotonic() + LIMIT
     while process.poll() is None and time.monotonic() < until:
-        found = [int(path.stem.split("-")[1]) for path in (output_dir / "checkpoints").glob("ckpt-*.index")]
-        if max(found, default=0) >= step:
+        if newest_checkpoint(output_dir) >= step:
             break
         time.sleep(0.001)
 
@@ -131,6 +136,31 @@ def test_a_killed_run_started_again_ends_where_an_undisturbed_one_ends(built, tm
     for one, other in zip(*curves, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
     assert sorted(path.name for path in (killed / "checkpoints").glob("*.index")) == ["ckpt-35.index", "ckpt-40.index"]
+
+
+def test_ten_kills_at_random_moments_change_nothing(built, tmp_path):
+    """In a pretraining whose batches have a budget of tokens and whose updates are made of micro-batches."""
+    arguments, weights = command(built, "pretraining")
+    arguments = [*arguments, "--gradient_accumulation_steps=2", f"--train_batch_tokens={4 * pipeline.TOKENS}",
+                 "--num_train_steps=400", "--save_checkpoints_steps=15"]  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(start(arguments, whole))
+    rng = random.Random(11)
+    for _ in range(10):
+        process = start(arguments, killed)
+        # Most kills hit an update, an evaluation, a checkpoint or what follows one; some hit the start.
+        wait_for_checkpoint(process, killed, newest_checkpoint(killed) + 1 if rng.random() < 0.8 else 0)
+        time.sleep(rng.random() * 0.3)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    assert not (killed / weights).exists()
+    assert newest_checkpoint(killed) >= 5 * 15
+    finish(start(arguments, killed))
+    assert_same_weights(killed / weights, whole / weights)
+    assert_same_weights(killed / "best" / weights, whole / "best" / weights)
+    steps = [[line["step"] for line in metrics_lines(folder)] for folder in (whole, killed)]
+    assert steps[0] == steps[1]
 
 
 @pytest.mark.parametrize("stage", ["pretraining", "classification"])

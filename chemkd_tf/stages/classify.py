@@ -155,7 +155,6 @@ def _train(config: ClassificationConfig) -> None:
             config.unlabelled_batch_size,
             config.group_by_length,
         ),
-        config.train_batch_size + (config.unlabelled_batch_size if unlabelled else 0),
         Schedule(
             num_train_steps,
             config.eval_every_epochs * steps_per_epoch,

@@ -62,7 +62,6 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
         distiller,
         strategy,
         lambda first: training_batches(manifest, config, strategy, first),
-        config.train_batch_size,
         Schedule(
             config.num_train_steps, config.eval_every_steps, config.save_checkpoints_steps, config.log_every_steps
         ),

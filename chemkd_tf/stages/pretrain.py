@@ -103,7 +103,6 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
             model,
             strategy,
             lambda first: training_batches(manifest, config, strategy, first, length_multiple),
-            config.train_batch_size,
             Schedule(
                 config.num_train_steps, config.eval_every_steps, config.save_checkpoints_steps, config.log_every_steps
             ),
@@ -126,6 +125,11 @@ def training_batches(
     manifest: Manifest, config, strategy: tf.distribute.Strategy, first: int, length_multiple: int = 1
 ) -> tf.data.Dataset:
     """Global batches of `manifest` from number `first`; also the distillation's. `length_multiple`: `trim_padding`."""
+    if 0 < config.train_batch_tokens < manifest.format.max_seq_length:
+        raise InputError(
+            f"--train_batch_tokens={config.train_batch_tokens}: a row of the records has up to "
+            f"{manifest.format.max_seq_length} tokens: at least one must fit"
+        )
     return datasets.pretraining_batches(
         manifest,
         config.train_batch_size,
@@ -134,6 +138,7 @@ def training_batches(
         strategy.num_replicas_in_sync * config.gradient_accumulation_steps,
         config.group_by_length,
         length_multiple,
+        config.train_batch_tokens,
     )
 
 

@@ -35,7 +35,6 @@ def train(
     model: ReplicaExactModel,
     strategy: tf.distribute.Strategy,
     batches_from: Callable[[int], tf.data.Dataset],
-    batch_size: int,
     schedule: Schedule,
     workdir: WorkingDirectory,
     evaluator: Evaluator | None = None,
@@ -49,7 +48,6 @@ def train(
         model: compiled under `strategy`.
         strategy: where it lives.
         batches_from: k to the data set that begins with global batch k.
-        batch_size: examples per update.
         schedule: how often what.
         workdir: the run's folder.
         evaluator: held-out metrics; None: no evaluation.
@@ -77,7 +75,7 @@ def train(
         return first_step
     print(f"TensorBoard: tensorboard --logdir {workdir.file('tensorboard')}", flush=True)
 
-    log = MetricsLog(workdir, first_step, schedule.num_train_steps, batch_size, schedule.log_every_steps, label)
+    log = MetricsLog(workdir, first_step, schedule.num_train_steps, schedule.log_every_steps, label)
     callbacks = [FiniteCheck(first_step, batches_from, workdir, checkpoints), log]
     if evaluator is not None:
 

@@ -106,8 +106,10 @@ class ReplicaExactModel(keras.Model):
             [share.gradients[variable.path] for variable in reached]
         )
         self.optimizer.apply_gradients(zip(gradients, reached, strict=True))
+        # Rows that only fill a batch up are not counted.
+        counted = {"examples": tf.reduce_sum(batch["example_weight"])} if "example_weight" in batch else {}
         totals = Totals(_all_reduce(share.sums), weights, _all_reduce(share.statistics))
-        return {**self.metrics_of(totals), "gradient_norm": gradient_norm}
+        return {**self.metrics_of(totals), **_all_reduce(counted), "gradient_norm": gradient_norm}
 
     def _share_of(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> "_Share":
         """Forward and backward pass of some rows, whose losses are divided by the weights of the whole global batch."""

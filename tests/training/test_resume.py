@@ -38,7 +38,7 @@ def run(path, after_evaluation, save_every=1):
     workdir = WorkingDirectory(str(path))
     evaluator = Evaluator(model, strategy, held_out)
     schedule = Schedule(STEPS, eval_every_steps=2, save_checkpoints_steps=save_every, log_every_steps=1)
-    steps = train("test", model, strategy, batches_from, 6, schedule, workdir, evaluator, after_evaluation)
+    steps = train("test", model, strategy, batches_from, schedule, workdir, evaluator, after_evaluation)
     return model, steps
 
 
@@ -189,7 +189,7 @@ def test_what_was_best_is_judged_after_a_kill_as_without_one(tmp_path):
 
         schedule = Schedule(STEPS, eval_every_steps=1, save_checkpoints_steps=3, log_every_steps=1)
         workdir = WorkingDirectory(str(path))
-        train("test", model, strategy, batches_from, 6, schedule, workdir, evaluate, keep_best=keep_best)
+        train("test", model, strategy, batches_from, schedule, workdir, evaluate, keep_best=keep_best)
 
     with tiny.unoptimised_graphs():
         whole, killed, resumed = {}, {}, {}

@@ -274,6 +274,11 @@ class TrainingConfig:
     random_seed: int = option(12345, "Initial weights, order of the data and dropout depend on it.")
     train_batch_size: int = option(32, "Global batch: shared out among the replicas.")
     eval_batch_size: int = option(32, "Global batch of evaluation.")
+    gradient_accumulation_steps: int = option(
+        1, "Micro-batches that an update is computed in, one after the other: the same update in the memory of one of "
+        "them (with dropout: of other masks). A batch that is not divisible by it is filled with rows that weigh "
+        "nothing."
+    )  # fmt: skip
     weight_decay: float = option(0.01, "Decoupled (AdamW); never applied to biases and LayerNorm.")
     clip_norm: float = option(1.0, "Largest global norm of the all-reduced gradient; 0 clips nothing.")
     save_checkpoints_steps: int = option(500, "Updates between checkpoints, from which a killed run resumes.")
@@ -288,13 +293,30 @@ class TrainingConfig:
 
     def __post_init__(self):
         require(bool(self.output_dir), "--output_dir is empty: name a working directory for this run")
-        self._require_at_least_one("train_batch_size", "eval_batch_size", "save_checkpoints_steps", "log_every_steps")
+        self._require_at_least_one(
+            "train_batch_size", "eval_batch_size", "save_checkpoints_steps", "log_every_steps",
+            "gradient_accumulation_steps",
+        )  # fmt: skip
+        require(
+            self.gradient_accumulation_steps <= self.train_batch_size,
+            f"--gradient_accumulation_steps={self.gradient_accumulation_steps}: at most one "
+            f"for each row of --train_batch_size={self.train_batch_size}",
+        )
         require(self.num_replicas >= 0, f"--num_replicas={self.num_replicas}: 0 (all) or more")
         require(self.clip_norm >= 0, f"--clip_norm={self.clip_norm}: 0 (off) or more")
 
     def _require_at_least_one(self, *names: str) -> None:
         for name in names:
             require(getattr(self, name) >= 1, f"--{name}={getattr(self, name)}: at least 1")
+
+
+def _train_batch_tokens() -> Any:
+    return option(
+        0, "Above 0: each batch has as many rows of about the same length as fit in so many tokens, padding counted, "
+        "in place of --train_batch_size rows: an update costs the same whether sentences are short or long. Batches "
+        "are then mixed less, and an update averages over unequal numbers of rows: a batch of short sentences moves "
+        "the model as far as one of long ones, so each of its sentences counts less."
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -330,11 +352,16 @@ class PretrainingConfig(TrainingConfig):
         ("normal", "sinusoidal", "fixed_sinusoidal"),
     )  # fmt: skip
     max_position_embeddings: int = option(512, "Longest sequence the teacher can take; at least that of the records.")
+    train_batch_tokens: int = _train_batch_tokens()
     learning_rate: float = option(1e-4, "Peak of the linear warm-up, then linear decay to 0.")
     num_train_steps: int = option(100000, "Updates.")
     num_warmup_steps: int = option(10000, "Updates of warm-up.")
     eval_every_steps: int = option(1000, "Updates between evaluations on --eval_input_file.")
     max_eval_steps: int = option(100, "Most batches per evaluation; 0: all.")
+    use_xla: bool = option(
+        False, "Compile forward and backward pass with XLA: once for each length, which is rounded up to a multiple of "
+        "16. Dropout then has other masks. (The student's LSTM kernel can't be compiled: no such flag there.)"
+    )  # fmt: skip
     do_train: bool = option(True, "Train. Without it --init_checkpoint is imported as it is, cut to its kept layers.")
     do_eval: bool = option(True, "Evaluate at the end (needs --eval_input_file).")
     export_format: str = option(
@@ -359,6 +386,7 @@ class PretrainingConfig(TrainingConfig):
         )
         self.kept_layers()
         self._require_at_least_one("num_layers", "num_train_steps", "eval_every_steps")
+        require(self.train_batch_tokens >= 0, f"--train_batch_tokens={self.train_batch_tokens}: 0 (off) or more")
         require(
             self.hidden_size % self.num_attention_heads == 0,
             f"--hidden_size={self.hidden_size} is not a multiple of --num_attention_heads={self.num_attention_heads}",
@@ -388,7 +416,9 @@ class DistillationConfig(TrainingConfig):
 
     input_file: str = option("", "TFRecords for distillation: a prefix, files or globs, comma-separated.")
     eval_input_file: str = option("", "TFRecords of held-out text; empty: no evaluation.")
-    teacher_dir: str = option("", "Working directory of run_pretraining.py.")
+    teacher_dir: str = option(
+        "", "Working directory of run_pretraining.py, or best/ in it: the weights with the lowest held-out loss."
+    )
     num_student_layers: int = option(3, "BiLSTM layers (paper: 3).")
     student_width: int = option(200, "Width d' of the student's states: both directions together (paper: d' = 200).")
     units_per_direction: int = option(0, "Width of one direction; 0: half of --student_width.")
@@ -404,6 +434,7 @@ class DistillationConfig(TrainingConfig):
     temperature: float = option(1.0, "Temperature Tem of L_pred (paper: 1).")
     share_projection: bool = option(False, "One W_h for all matched layers instead of one for each.")
     method: str = option("layered", "Row of chemkd_tf/distillation/recipes.py.")
+    train_batch_tokens: int = _train_batch_tokens()
     learning_rate: float = option(2e-3, "Peak of the linear warm-up, then linear decay to 0.")
     num_train_steps: int = option(20000, "Updates (with --stop_when_converged: at most).")
     num_warmup_steps: int = option(500, "Updates of warm-up.")
@@ -425,6 +456,7 @@ class DistillationConfig(TrainingConfig):
             f"has --num_student_layers={self.num_student_layers}: name one teacher layer for each student layer",
         )
         self._require_at_least_one("num_student_layers", "num_train_steps", "eval_every_steps", "patience")
+        require(self.train_batch_tokens >= 0, f"--train_batch_tokens={self.train_batch_tokens}: 0 (off) or more")
         weights = ("embedding_loss_weight", "hidden_loss_weight", "prediction_loss_weight")
         for name in weights:
             require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (off) or more")
@@ -510,6 +542,11 @@ class ClassificationConfig(TrainingConfig):
         require(
             bool(self.teacher_dir) == bool(self.unlabelled_file),
             "--teacher_dir and --unlabelled_file need each other: the teacher answers for unlabelled texts",
+        )
+        require(
+            not self.teacher_dir or self.gradient_accumulation_steps == 1,
+            "--gradient_accumulation_steps can't be combined with --teacher_dir: a micro-batch could be left "
+            "without unlabelled texts; choose a smaller --unlabelled_batch_size",
         )
         require(self.max_unlabelled_texts >= 0, f"--max_unlabelled_texts={self.max_unlabelled_texts}: 0 (all) or more")
         for name in ("task_prediction_loss_weight", "task_representation_loss_weight"):

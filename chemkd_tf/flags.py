@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import app, flags
 
-from chemkd_tf.errors import InputError
+from chemkd_tf.errors import InputError, Stopped
 
 FLAGS = flags.FLAGS
 
@@ -75,6 +75,8 @@ def run(
 ) -> None:
     """Parses the command line, calls `main(config)`, and turns bad input into one line and exit status 2.
 
+    A training that SIGTERM stopped ends with one line and the status of its `Stopped`, Ctrl-C with 130.
+
     Args:
         main: the script.
         config_class: what `define` was called with.
@@ -94,6 +96,9 @@ def run(
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
+        except Stopped as stopped:
+            print(stopped, file=sys.stderr)
+            sys.exit(stopped.status)
         except KeyboardInterrupt:
             print(f"interrupted; {if_interrupted}", file=sys.stderr)
             sys.exit(130)

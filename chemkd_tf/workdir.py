@@ -5,6 +5,7 @@ run.json         command line, versions, seed
 metrics.jsonl    one object per line: step, split, metrics
 tensorboard/     the same as event files
 checkpoints/     to resume from
+best/            what the next stage reads, of the update with the lowest held-out loss (pretraining, distillation)
 architecture.json, model.weights.h5, vocab.txt    the result, read by the next stage
 """
 
@@ -19,10 +20,12 @@ from chemkd_tf import __version__
 from chemkd_tf.atomic import atomic_write, write_json
 from chemkd_tf.errors import InputError
 
+BEST_FOLDER = "best"
 # Settings that may change between a run and its continuation: they don't change what is learned.
 _FREE_TO_CHANGE = {
-    "num_replicas", "save_checkpoints_steps", "log_every_steps", "eval_batch_size", "do_train", "do_eval", "do_predict",
-    "do_export", "export_format", "predict_file", "predict_output_file", "text", "export_dir",
+    "num_replicas", "gradient_accumulation_steps", "save_checkpoints_steps", "log_every_steps", "eval_batch_size",
+    "do_train", "do_eval", "do_predict", "do_export", "export_format", "predict_file", "predict_output_file", "text",
+    "export_dir",
 }  # fmt: skip
 
 

@@ -122,6 +122,10 @@ def test_a_value_outside_the_choices_is_refused(parse):
         (PretrainingConfig, ("--hidden_size=100",), "--hidden_size=100 is not a multiple of --num_attention_heads=12"),
         (PretrainingConfig, ("--vocab_file=",),
          "--vocab_file is empty: name the vocabulary the records were made with"),
+        (PretrainingConfig, ("--gradient_accumulation_steps=0",), "--gradient_accumulation_steps=0: at least 1"),
+        (PretrainingConfig, ("--gradient_accumulation_steps=5", "--train_batch_size=4"),
+         "--gradient_accumulation_steps=5: at most one for each row of --train_batch_size=4"),
+        (DistillationConfig, ("--train_batch_tokens=-1",), "--train_batch_tokens=-1: 0 (off) or more"),
         (PretrainingConfig, ("--num_replicas=-1",), "--num_replicas=-1: 0 (all) or more"),
     ],
 )  # fmt: skip

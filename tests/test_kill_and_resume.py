@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -58,7 +60,7 @@ def command(built, stage: str) -> tuple[list[str], str]:
 
 def start(arguments: list[str], output_dir) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, *arguments, *COMMON, f"--output_dir={output_dir}"],
+        [sys.executable, arguments[0], *COMMON, *arguments[1:], f"--output_dir={output_dir}"],
         cwd=pipeline.ROOT,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         stdout=subprocess.PIPE,
@@ -78,17 +80,33 @@ def metrics_lines(output_dir) -> list[dict]:
         return [json.loads(line) for line in file]
 
 
+def newest_checkpoint(output_dir) -> int:
+    """Updates that the newest complete checkpoint was made after; 0 without one."""
+    return max((int(path.stem.split("-")[1]) for path in (output_dir / "checkpoints").glob("ckpt-*.index")), default=0)
+
+
 def kill_after(process: subprocess.Popen, output_dir, step: int) -> None:
     """Kills the process as soon as there is a checkpoint of `step` updates or more."""
-    until = time.monotonic() + LIMIT
-    while process.poll() is None and time.monotonic() < until:
-        found = [int(path.stem.split("-")[1]) for path in (output_dir / "checkpoints").glob("ckpt-*.index")]
-        if max(found, default=0) >= step:
-            break
-        time.sleep(0.001)
+    wait_for_checkpoint(process, output_dir, step)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+
+
+def wait_for_checkpoint(process: subprocess.Popen, output_dir, step: int) -> None:
+    """Waits until there is a checkpoint of `step` updates or more."""
+    until = time.monotonic() + LIMIT
+    while process.poll() is None and time.monotonic() < until:
+        if newest_checkpoint(output_dir) >= step:
+            break
+        time.sleep(0.001)
+
+
+def assert_same_weights(found_file, expected_file) -> None:
+    expected, found = pipeline.arrays(expected_file), pipeline.arrays(found_file)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("stage", ["pretraining", "distillation", "classification", "task distillation"])
@@ -104,10 +122,10 @@ def test_a_killed_run_started_again_ends_where_an_undisturbed_one_ends(built, tm
 
     shown = finish(start(arguments, killed))
     assert "resuming" in shown and "after update" in shown
-    expected, found = pipeline.arrays(whole / weights), pipeline.arrays(killed / weights)
-    assert found.keys() == expected.keys()
-    for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6, err_msg=name)
+    assert_same_weights(killed / weights, whole / weights)
+
+    if stage in ("pretraining", "distillation"):
+        assert_same_weights(killed / "best" / weights, whole / "best" / weights)
 
     curves = [metrics_lines(folder) for folder in (whole, killed)]
     steps = [line["step"] for line in curves[1] if line["split"] == "train"]
@@ -118,6 +136,52 @@ def test_a_killed_run_started_again_ends_where_an_undisturbed_one_ends(built, tm
     for one, other in zip(*curves, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
     assert sorted(path.name for path in (killed / "checkpoints").glob("*.index")) == ["ckpt-35.index", "ckpt-40.index"]
+
+
+def test_ten_kills_at_random_moments_change_nothing(built, tmp_path):
+    """In a pretraining whose batches have a budget of tokens and whose updates are made of micro-batches."""
+    arguments, weights = command(built, "pretraining")
+    arguments = [*arguments, "--gradient_accumulation_steps=2", f"--train_batch_tokens={4 * pipeline.TOKENS}",
+                 "--num_train_steps=400", "--save_checkpoints_steps=15"]  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(start(arguments, whole))
+    rng = random.Random(11)
+    for _ in range(10):
+        process = start(arguments, killed)
+        # Most kills hit an update, an evaluation, a checkpoint or what follows one; some hit the start.
+        wait_for_checkpoint(process, killed, newest_checkpoint(killed) + 1 if rng.random() < 0.8 else 0)
+        time.sleep(rng.random() * 0.3)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    assert not (killed / weights).exists()
+    assert newest_checkpoint(killed) >= 5 * 15
+    finish(start(arguments, killed))
+    assert_same_weights(killed / weights, whole / weights)
+    assert_same_weights(killed / "best" / weights, whole / "best" / weights)
+    steps = [[line["step"] for line in metrics_lines(folder)] for folder in (whole, killed)]
+    assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize("stage", ["pretraining", "classification"])
+def test_sigterm_is_one_line_status_143_and_a_checkpoint(built, tmp_path, stage):
+    arguments, weights = command(built, stage)
+    output_dir = tmp_path / "run"
+    process = start(arguments, output_dir)
+    wait_for_checkpoint(process, output_dir, 10)
+    process.terminate()
+    _, stderr = process.communicate(timeout=LIMIT)
+    assert process.returncode == 143, stderr[-2000:]
+    assert "Traceback" not in stderr
+    step = int(re.fullmatch(
+        r"stopped by SIGTERM after update (\d+); its checkpoint is saved: the same command goes on",
+        stderr.splitlines()[-1],
+    )[1])  # fmt: skip
+    assert (output_dir / "checkpoints" / f"ckpt-{step}.index").exists()
+    if stage == "pretraining":  # a classifier's run writes the best weights so far
+        assert not (output_dir / weights).exists()
+    assert f" after update {step}\n" in finish(start(arguments, output_dir))
+    assert (output_dir / weights).exists()
 
 
 def test_a_truncated_checkpoint_is_one_line_not_a_trace(built, tmp_path):

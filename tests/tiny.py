@@ -115,10 +115,12 @@ def masked_lm(architecture, seed: int = 0) -> keras.Model:
     return randomise(masked_lm_model(build_encoder(architecture)), seed)
 
 
-def language_model(random_seed: int = 7, num_train_steps: int = 100, config=None, **shape) -> MaskedLanguageModel:
+def language_model(
+    random_seed: int = 7, num_train_steps: int = 100, config=None, use_xla: bool = False, **shape
+) -> MaskedLanguageModel:
     """A compiled teacher pretraining without warm-up."""
     model = MaskedLanguageModel(masked_lm(teacher_architecture(**shape)), random_seed)
-    model.compile_for(config or pretraining_config(), num_train_steps, num_warmup_steps=0)
+    model.compile_for(config or pretraining_config(), num_train_steps, num_warmup_steps=0, use_xla=use_xla)
     return model
 
 

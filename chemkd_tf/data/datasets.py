@@ -11,15 +11,19 @@ from chemkd_tf.data.augmentation import Augmentation
 from chemkd_tf.data.dynamic_masking import cut_and_mask
 from chemkd_tf.data.manifest import Manifest, RecordFormat
 from chemkd_tf.data.parsing import parse_pretraining_batch, parse_unpadded_batch, parse_whole_texts
+from chemkd_tf.data.token_batches import batches_of_tokens, size_of_batch
 
 # Records held in memory to be shuffled, on top of the shuffle across shards that data preparation did.
 SHUFFLE_BUFFER = 10_000
 # Batches that share out their rows by length.
 GROUPED_BATCHES = 32
+# What lengths are rounded up to where a shape costs a compilation: at most 8 of them for 128 tokens.
+COMPILED_LENGTH_MULTIPLE = 16
 TAUGHT_LOGITS = "taught_logits"
 _FOREVER = 2**40  # epochs
 # Fixed, not tf.data.AUTOTUNE: see `untuned`.
 _PARALLEL_CALLS = min(8, len(os.sched_getaffinity(0)))
+_PARALLEL_GROUPS = min(2, _PARALLEL_CALLS)  # a group of `token_batches` has the rows of many batches
 _BATCHES_AHEAD = 4
 # Keeps the random numbers of a text's variant apart from those of an epoch's order.
 _AUGMENTATION_STREAM = 1
@@ -34,6 +38,8 @@ def pretraining_batches(
     first_batch: int = 0,
     num_replicas: int = 1,
     group_by_length: bool = False,
+    length_multiple: int = 1,
+    batch_tokens: int = 0,
 ) -> tf.data.Dataset:
     """Returns an endless data set of pretraining batches, each epoch in another order.
 
@@ -42,8 +48,11 @@ def pretraining_batches(
         batch_size: global batch B; filled to a multiple of `num_replicas` with rows of weight 0.
         random_seed: the order, and masks that are drawn now, depend on it alone.
         first_batch: batches to skip (before they are parsed).
-        num_replicas: among which each batch will be shared out.
+        num_replicas: among which each batch will be shared out, times the micro-batches of each.
         group_by_length: rows of about the same length share a batch (see `grouped_by_length`).
+        length_multiple: see `trim_padding`.
+        batch_tokens: above 0, each batch has as many rows of about the same length as fit in so many tokens (see
+            `token_batches`), in place of `batch_size`.
     """
 
     def epoch(number):
@@ -53,12 +62,22 @@ def pretraining_batches(
         )
         return records.shuffle(SHUFFLE_BUFFER, seed=random_seed + number, reshuffle_each_iteration=False)
 
-    batches = tf.data.Dataset.range(_FOREVER).flat_map(epoch).batch(batch_size, drop_remainder=True)
+    records = tf.data.Dataset.range(_FOREVER).flat_map(epoch)
+    if batch_tokens:
+        parse = _parser(manifest.format, random_seed)
+        length = manifest.format.max_seq_length
+        batches = batches_of_tokens(
+            records, parse, batch_tokens, length, random_seed, first_batch, length_multiple, _PARALLEL_GROUPS
+        )
+        return _prepared(
+            batches, lambda batch: size_of_batch(batch, batch_tokens, num_replicas, length_multiple), length_multiple
+        )
+    batches = records.batch(batch_size, drop_remainder=True)
     first_read = group_start(first_batch) if group_by_length else first_batch
     batches = _parsed(batches.skip(first_read), manifest.format, random_seed, first_read)
     if group_by_length:
         batches = grouped_by_length(batches, random_seed, first_batch)
-    return _shared_out(batches, batch_size, num_replicas)
+    return _shared_out(batches, batch_size, num_replicas, length_multiple)
 
 
 def held_out_batches(manifest: Manifest, batch_size: int, num_replicas: int = 1) -> tf.data.Dataset:
@@ -107,27 +126,36 @@ def grouped_by_length(batches: tf.data.Dataset, random_seed: int, first_batch: i
     return regrouped.skip(first_batch - start)
 
 
-def fill_batch(batch: dict[str, tf.Tensor], size: int) -> dict[str, tf.Tensor]:
+def fill_batch(batch: dict[str, tf.Tensor], size: int | tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns the batch with exactly `size` rows: copies of its first row, which weigh nothing, follow its own.
 
     A replica that got no row would crash the LSTM, a row of padding alone would crash cuDNN's.
     """
     rows = tf.shape(batch["token_ids"])[0]
     index = tf.where(tf.range(size) < rows, tf.range(size), 0)
-    filled = {name: tf.ensure_shape(tf.gather(value, index), [size, *value.shape[1:]]) for name, value in batch.items()}
+    known = size if isinstance(size, int) else None
+    filled = {
+        name: tf.ensure_shape(tf.gather(value, index), [known, *value.shape[1:]]) for name, value in batch.items()
+    }
     filled["example_weight"] *= tf.cast(tf.range(size) < rows, tf.float32)
     return filled
 
 
-def trim_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def trim_padding(batch: dict[str, tf.Tensor], length_multiple: int = 1) -> dict[str, tf.Tensor]:
     """Cuts the columns that are padding in every row, of tokens and of masked positions alike.
 
     Results don't change; short sentences cost less. Masked positions matter as much as tokens: each costs a product
     with the whole vocabulary.
+
+    Args:
+        batch: see the batch contract.
+        length_multiple: above 1, tokens are cut to a multiple of it and masked positions not at all, so that batches
+            have few shapes: what is compiled for a shape is compiled seldom.
     """
     longest = tf.reduce_max(tf.reduce_sum(batch["padding_mask"], axis=1))
+    longest = tf.minimum(-(-longest // length_multiple) * length_multiple, tf.shape(batch["padding_mask"])[1])
     widths = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), longest)
-    if "mask_weights" in batch:
+    if "mask_weights" in batch and length_multiple == 1:
         masked = tf.reduce_sum(tf.cast(batch["mask_weights"] > 0, tf.int32), axis=1)
         # At least one column: a model without any masked position would have nothing to multiply.
         most = tf.maximum(tf.reduce_max(masked), 1)
@@ -144,6 +172,12 @@ def _parsed(
     batches: tf.data.Dataset, record_format: RecordFormat, random_seed: int, first_batch: int = 0
 ) -> tf.data.Dataset:
     """Batches of records, from number `first_batch`, as batches of samples; what isn't masked yet is masked now."""
+    parse = _parser(record_format, random_seed)
+    return batches.enumerate(first_batch).map(parse, num_parallel_calls=_PARALLEL_CALLS, deterministic=True)
+
+
+def _parser(record_format: RecordFormat, random_seed: int) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
+    """(number, records) to samples; masks that are drawn now depend on the seed and on that number."""
     sizes = record_format.max_seq_length, record_format.max_predictions_per_seq
 
     def parse(number, serialized):
@@ -154,7 +188,7 @@ def _parsed(
             return parse_pretraining_batch(serialized, *sizes)
         return parse_unpadded_batch(serialized, *sizes, dict(record_format.special_ids).get("pad", 0))
 
-    return batches.enumerate(first_batch).map(parse, num_parallel_calls=_PARALLEL_CALLS, deterministic=True)
+    return parse
 
 
 class EncodedTexts(NamedTuple):
@@ -282,11 +316,22 @@ def _batches(
     return places.batch(batch_size).map(gather, num_parallel_calls=_PARALLEL_CALLS)
 
 
-def _shared_out(batches: tf.data.Dataset, batch_size: int, num_replicas: int) -> tf.data.Dataset:
+def _shared_out(
+    batches: tf.data.Dataset, batch_size: int, num_replicas: int, length_multiple: int = 1
+) -> tf.data.Dataset:
     """Full batches without needless padding, made ahead of the update that needs them."""
     size = round_up(batch_size, num_replicas)
+    return _prepared(batches, lambda batch: size, length_multiple)
+
+
+def _prepared(
+    batches: tf.data.Dataset, size_of: Callable[[dict[str, tf.Tensor]], int | tf.Tensor], length_multiple: int
+) -> tf.data.Dataset:
+    """Batches filled to the size that `size_of` says, and trimmed."""
     batches = batches.map(
-        lambda batch: trim_padding(fill_batch(batch, size)), num_parallel_calls=_PARALLEL_CALLS, deterministic=True
+        lambda batch: trim_padding(fill_batch(batch, size_of(batch)), length_multiple),
+        num_parallel_calls=_PARALLEL_CALLS,
+        deterministic=True,
     )
     return untuned(batches.prefetch(_BATCHES_AHEAD))
 

@@ -56,6 +56,10 @@ class Distiller(ReplicaExactModel):
             statistics.update({f"{objective.name}/{key}": value for key, value in outcome.statistics.items()})
         return Terms(losses, statistics)
 
+    def compute_weights(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What each objective counts in each example."""
+        return {objective.name: objective.compute_weights(batch) for objective in self.objectives}
+
     def summarise(self, statistics: dict) -> dict:
         """Every objective's metrics."""
         metrics = {}

@@ -49,6 +49,10 @@ class Objective(keras.layers.Layer):
                     f"{self.name}: the {role} has no state {', '.join(missing)}; it has {', '.join(model.output)}"
                 )
 
+    def compute_weights(self, batch: dict) -> tf.Tensor:
+        """Returns the weight of the outcome's loss, float32 `[B]`, which depends on the batch alone."""
+        raise NotImplementedError
+
     def compute_mask(self, *args, **kwargs):
         """Returns None: an outcome has no padding mask."""
         return None
@@ -94,7 +98,7 @@ class StateMatching(Objective):
 
     def call(self, student: dict, teacher: dict, batch: dict) -> Outcome:
         """Adds up the pairs' errors over real tokens (paper: the sum over h of the means)."""
-        token_weights = tf.cast(batch["padding_mask"], tf.float32) * batch["example_weight"][:, None]
+        token_weights = _token_weights(batch)
         total, statistics = 0.0, {}
         for student_name, teacher_name, projection in zip(
             self.student_states, self.teacher_states, self.projections, strict=True
@@ -105,6 +109,10 @@ class StateMatching(Objective):
             fit = _fit_statistics(projected, teacher[teacher_name], token_weights)
             statistics.update({f"{student_name}/{key}": value for key, value in fit.items()})
         return Outcome((total, weight), statistics)
+
+    def compute_weights(self, batch: dict) -> tf.Tensor:
+        """Real tokens."""
+        return tf.reduce_sum(_token_weights(batch), axis=1)
 
     def summarise(self, statistics: dict) -> dict:
         """R² and cosine of each pair."""
@@ -135,7 +143,7 @@ class PredictionMatching(Objective):
 
     def call(self, student: dict, teacher: dict, batch: dict) -> Outcome:
         """Soft cross-entropy; statistics: how often student and teacher find the masked token."""
-        weights = batch["mask_weights"] * batch["example_weight"][:, None]
+        weights = _position_weights(batch)
         loss = losses.soft_cross_entropy(teacher[states.LOGITS], student[states.LOGITS], weights, self.temperature)
         statistics = {"masked": tf.reduce_sum(weights)}
         for role, outputs in (("student", student), ("teacher", teacher)):
@@ -143,10 +151,22 @@ class PredictionMatching(Objective):
             statistics[role] = tf.reduce_sum(tf.cast(right, tf.float32) * weights)
         return Outcome(loss, statistics)
 
+    def compute_weights(self, batch: dict) -> tf.Tensor:
+        """Masked tokens."""
+        return tf.reduce_sum(_position_weights(batch), axis=1)
+
     def summarise(self, statistics: dict) -> dict:
         """Masked-LM accuracy of both."""
         masked = tf.maximum(statistics["masked"], 1e-9)
         return {f"masked_lm_accuracy_{role}": statistics[role] / masked for role in ("student", "teacher")}
+
+
+def _token_weights(batch: dict) -> tf.Tensor:
+    return tf.cast(batch["padding_mask"], tf.float32) * batch["example_weight"][:, None]
+
+
+def _position_weights(batch: dict) -> tf.Tensor:
+    return batch["mask_weights"] * batch["example_weight"][:, None]
 
 
 _FIT_KEYS = ("squared_error", "sum_of_squares", "sum", "cosine", "tokens")

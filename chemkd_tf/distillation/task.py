@@ -94,6 +94,11 @@ class TaskDistiller(Classification):
             statistics.update(outcome.statistics)
         return Terms(all_losses, statistics)
 
+    def compute_weights(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """1 for an example with a label, one without, and any, in this order."""
+        weights = {**super().compute_weights(batch), TASK_LOSS: batch["example_weight"] * (1.0 - batch["has_label"])}
+        return {**weights, REPRESENTATION_LOSS: batch["example_weight"]} if self.representations else weights
+
     def summarise(self, statistics: dict) -> dict:
         """Share of right labels, of unlabelled texts answered as by the teacher; fit of the representations."""
         agreement = statistics["alike"] / tf.maximum(statistics["unlabelled"], 1e-9)

@@ -124,7 +124,7 @@ def _train(config: ClassificationConfig) -> None:
         unlabelled = _read_unlabelled(config, tokenizer, num_train_steps)
         if not config.task_representation_loss_weight:  # that one compares variants, which are new each time
             unlabelled = _taught(config, model, unlabelled, workdir)
-    replicas = strategy.num_replicas_in_sync
+    parts = strategy.num_replicas_in_sync * config.gradient_accumulation_steps
     # One device evaluates: with more, filled rows would stand between the batches, not only behind the last.
     examples["dev"] = datasets.sorted_by_length(examples["dev"])
     dev = datasets.labelled_examples(examples["dev"], config.eval_batch_size, num_replicas=1)
@@ -150,13 +150,12 @@ def _train(config: ClassificationConfig) -> None:
             config.random_seed,
             num_train_steps,
             first,
-            replicas,
+            parts,
             augmentation,
             unlabelled or None,
             config.unlabelled_batch_size,
             config.group_by_length,
         ),
-        config.train_batch_size + (config.unlabelled_batch_size if unlabelled else 0),
         Schedule(
             num_train_steps,
             config.eval_every_epochs * steps_per_epoch,

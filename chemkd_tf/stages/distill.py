@@ -11,6 +11,7 @@ from chemkd_tf.models.architecture import StudentArchitecture
 from chemkd_tf.models.checkpoints import build_encoder, save_pretrained
 from chemkd_tf.models.heads import masked_lm_model
 from chemkd_tf.models.importing.load import load_encoder
+from chemkd_tf.stages.best import save_best
 from chemkd_tf.stages.pretrain import held_out_batches, require_vocabulary, training_batches
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.training.evaluation import Evaluator
@@ -56,20 +57,21 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
     evaluator = held_out and Evaluator(
         distiller, strategy, held_out_batches(held_out, config, strategy), config.max_eval_steps
     )
+    result = architecture, teacher.do_lower_case, student, teacher.vocabulary_file
     train(
         "distilling",
         distiller,
         strategy,
         lambda first: training_batches(manifest, config, strategy, first),
-        config.train_batch_size,
         Schedule(
             config.num_train_steps, config.eval_every_steps, config.save_checkpoints_steps, config.log_every_steps
         ),
         workdir,
         evaluator,
         lambda step, metrics, memory: config.stop_when_converged and has_converged(config, step, metrics, memory),
+        keep_best=lambda directory: save_best(directory, *result),
     )
-    save_pretrained(workdir.path, architecture, teacher.do_lower_case, student, teacher.vocabulary_file)
+    save_pretrained(workdir.path, *result)
     if not evaluator:
         return {}
     metrics = evaluator.latest or evaluator()  # a training that took place ended with one

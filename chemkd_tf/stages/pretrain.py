@@ -19,6 +19,7 @@ from chemkd_tf.models.importing.load import load_teacher, open_source, require_c
 from chemkd_tf.models.importing.source import Source
 from chemkd_tf.models.importing.tf1_checkpoint import architecture_of_bert_config
 from chemkd_tf.models.teacher import build_teacher
+from chemkd_tf.stages.best import save_best
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
 from chemkd_tf.text.vocabulary_extension import new_ids
 from chemkd_tf.training import losses
@@ -47,16 +48,24 @@ class MaskedLanguageModel(ReplicaExactModel):
     def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
         """Losses `masked_lm_loss`; statistics: how many masked tokens were right."""
         logits = self.masked_lm(states.select(batch, _MODEL_INPUTS), training=training)[states.LOGITS]
-        weights = batch["mask_weights"] * batch["example_weight"][:, None]
+        weights = _position_weights(batch)
         right = tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == batch["mask_ids"], tf.float32)
         return Terms(
             {"masked_lm_loss": losses.cross_entropy(batch["mask_ids"], logits, weights)},
             {"right": tf.reduce_sum(right * weights), "masked": tf.reduce_sum(weights)},
         )
 
+    def compute_weights(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Masked tokens of each example."""
+        return {"masked_lm_loss": tf.reduce_sum(_position_weights(batch), axis=1)}
+
     def summarise(self, statistics: dict) -> dict:
         """Share of the masked tokens that were predicted."""
         return {"masked_lm_accuracy": statistics["right"] / tf.maximum(statistics["masked"], 1e-9)}
+
+
+def _position_weights(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    return batch["mask_weights"] * batch["example_weight"][:, None]
 
 
 def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
@@ -83,29 +92,31 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
         architecture, masked_lm = _teacher(config, source, vocabulary, vocab_file, longest)
         del source  # and with it a second copy of all weights
         model = MaskedLanguageModel(masked_lm, config.random_seed)
-        model.compile_for(config, config.num_train_steps, config.num_warmup_steps)
+        model.compile_for(config, config.num_train_steps, config.num_warmup_steps, config.use_xla)
 
     workdir = WorkingDirectory(config.output_dir)
     workdir.begin("pretrain", config)
     evaluator = held_out and Evaluator(
         model, strategy, held_out_batches(held_out, config, strategy), config.max_eval_steps
     )
+    result = architecture, config.do_lower_case, masked_lm, vocab_file
     if config.do_train:
+        length_multiple = datasets.COMPILED_LENGTH_MULTIPLE if config.use_xla else 1
         train(
             "pretraining",
             model,
             strategy,
-            lambda first: training_batches(manifest, config, strategy, first),
-            config.train_batch_size,
+            lambda first: training_batches(manifest, config, strategy, first, length_multiple),
             Schedule(
                 config.num_train_steps, config.eval_every_steps, config.save_checkpoints_steps, config.log_every_steps
             ),
             workdir,
             evaluator,
+            keep_best=lambda directory: save_best(directory, *result),
         )
     elif not config.init_checkpoint or os.path.exists(workdir.file(WEIGHTS_FILE)):
         load_weights(masked_lm, workdir.file(WEIGHTS_FILE))
-    save_pretrained(workdir.path, architecture, config.do_lower_case, masked_lm, vocab_file)
+    save_pretrained(workdir.path, *result)
     if config.export_format:
         folder = config.export_dir or workdir.file(config.export_format)
         print(f"exporting to {folder}", flush=True)
@@ -118,15 +129,24 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
     return metrics
 
 
-def training_batches(manifest: Manifest, config, strategy: tf.distribute.Strategy, first: int) -> tf.data.Dataset:
-    """Global batches of `manifest` from number `first`; also the distillation's."""
+def training_batches(
+    manifest: Manifest, config, strategy: tf.distribute.Strategy, first: int, length_multiple: int = 1
+) -> tf.data.Dataset:
+    """Global batches of `manifest` from number `first`; also the distillation's. `length_multiple`: `trim_padding`."""
+    if 0 < config.train_batch_tokens < manifest.format.max_seq_length:
+        raise InputError(
+            f"--train_batch_tokens={config.train_batch_tokens}: a row of the records has up to "
+            f"{manifest.format.max_seq_length} tokens: at least one must fit"
+        )
     return datasets.pretraining_batches(
         manifest,
         config.train_batch_size,
         config.random_seed,
         first,
-        strategy.num_replicas_in_sync,
+        strategy.num_replicas_in_sync * config.gradient_accumulation_steps,
         config.group_by_length,
+        length_multiple,
+        config.train_batch_tokens,
     )
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from chemkd_tf.progress import Progress
 from chemkd_tf.training.checkpoints import StepCheckpoints
+from chemkd_tf.training.interruption import TerminationRequest
 from chemkd_tf.workdir import WorkingDirectory
 
 
@@ -39,37 +40,35 @@ class MetricsLog(StepCallback):
         workdir: the run's folder.
         first_step: updates already made.
         num_train_steps: updates at the end.
-        batch_size: examples per update, for examples/s.
         every: updates between two points.
         label: what the progress line calls this stage.
     """
 
-    def __init__(
-        self, workdir: WorkingDirectory, first_step: int, num_train_steps: int, batch_size: int, every: int, label: str
-    ):
+    def __init__(self, workdir: WorkingDirectory, first_step: int, num_train_steps: int, every: int, label: str):
         super().__init__(first_step)
         self._workdir = workdir
-        self._batch_size = batch_size
         self._every = every
         self._num_train_steps = num_train_steps
         self._label = label
         self._writer = tf.summary.create_file_writer(workdir.file("tensorboard"))
-        self._last = (first_step, time.perf_counter())
+        self._last = time.perf_counter()
+        self._examples = 0.0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts the progress line."""
         self._progress = Progress(self._label, self._num_train_steps, initial=self.step)
 
     def after_step(self, logs: dict) -> None:
-        """Every `every` updates: reads the metrics (a synchronisation) and writes them."""
+        """Counts the examples; every `every` updates writes the metrics."""
+        self._examples += float(logs["examples"])
         if self.step % self._every and self.step != self._num_train_steps:
             return
-        metrics = {name: float(value) for name, value in logs.items()}
+        metrics = {name: float(value) for name, value in logs.items() if name != "examples"}
         now = time.perf_counter()
-        steps, seconds = self.step - self._last[0], now - self._last[1]
-        self._last = (self.step, now)
+        seconds, self._last = now - self._last, now
         metrics["learning_rate"] = float(self.model.schedule(self.step - 1))
-        metrics["examples_per_second"] = steps * self._batch_size / max(seconds, 1e-9)
+        metrics["examples_per_second"] = self._examples / max(seconds, 1e-9)
+        self._examples = 0.0
         self.write("train", metrics)
         self._progress.update(self.step, loss=metrics["loss"])
 
@@ -126,15 +125,33 @@ class Evaluation(StepCallback):
 
 
 class Checkpointing(StepCallback):
-    """Saves a checkpoint every so many updates and at the end. Stands last, after what changes the host's state."""
+    """Saves a checkpoint every so many updates and at the end. Stands last, after what changes the host's state.
 
-    def __init__(self, first_step: int, every: int, num_train_steps: int, checkpoints: StepCheckpoints):
+    Args:
+        first_step: updates already made.
+        every: updates between two checkpoints.
+        num_train_steps: updates at the end.
+        checkpoints: where they go.
+        termination: when SIGTERM has come, a checkpoint is saved at once, and the training ends.
+    """
+
+    def __init__(
+        self,
+        first_step: int,
+        every: int,
+        num_train_steps: int,
+        checkpoints: StepCheckpoints,
+        termination: TerminationRequest,
+    ):
         super().__init__(first_step)
+        self._termination = termination
         self._every = every
         self._num_train_steps = num_train_steps
         self._checkpoints = checkpoints
 
     def after_step(self, logs: dict) -> None:
         """Saves when it is time."""
+        if self._termination.received:
+            self.model.stop_training = True
         if self.step % self._every == 0 or self.step == self._num_train_steps or self.model.stop_training:
             self._checkpoints.save(self.step)

@@ -47,6 +47,11 @@ class StepCheckpoints:
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, directory, max_to_keep=2)
 
+    @property
+    def newest(self) -> str | None:
+        """Path of the newest checkpoint; None if there is none."""
+        return self._manager.latest_checkpoint
+
     def restore(self) -> int:
         """Restores the newest checkpoint.
 
@@ -56,7 +61,7 @@ class StepCheckpoints:
         Raises:
             InputError: it belongs to another model or is damaged.
         """
-        newest = self._manager.latest_checkpoint
+        newest = self.newest
         if newest is None:
             return 0
         try:

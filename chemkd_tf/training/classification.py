@@ -25,6 +25,10 @@ class Classification(ReplicaExactModel):
         """Losses `classification_loss`; statistics: how many labels were right."""
         return self.terms_of_labels(batch, self.network(states.select(batch, states.ENCODER_INPUTS), training=training))
 
+    def compute_weights(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """1 for an example with a label."""
+        return {"classification_loss": batch["example_weight"] * batch["has_label"]}
+
     def terms_of_labels(self, batch: dict[str, tf.Tensor], logits: tf.Tensor) -> Terms:
         """`compute_terms` from logits `[B, C]`; examples without a label weigh nothing."""
         weights = batch["example_weight"] * batch["has_label"]

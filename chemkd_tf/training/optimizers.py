@@ -34,20 +34,31 @@ class LinearWarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
 class ReplicaExactAdamW(keras.optimizers.AdamW):
     """AdamW that clips the global norm of the gradient after it was summed over the replicas.
 
-    Keras clips each replica's share before the sum, which makes another update on 2 replicas than on 1.
+    Keras clips each replica's share before the sum, which makes another update on 2 replicas than on 1. Here the sum is
+    made by `reduce_and_clip`, whose result `apply_gradients` takes.
     """
 
     def __init__(self, *args, clip_norm_after_reduction: float = 0.0, **kwargs):
         super().__init__(*args, **kwargs)
         self._clip_norm_after_reduction = clip_norm_after_reduction
 
+    def reduce_and_clip(self, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Adds the replicas' shares of the gradient and limits its length.
+
+        Args:
+            gradients: this replica's share, a float32 tensor for each variable.
+
+        Returns:
+            The gradients to apply, the same on every replica, and their global norm before it was limited, float32.
+        """
+        reduced = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        norm = tf.linalg.global_norm(reduced)
+        if self._clip_norm_after_reduction:
+            reduced, _ = tf.clip_by_global_norm(reduced, self._clip_norm_after_reduction, use_norm=norm)
+        return reduced, norm
+
     def _all_reduce_sum_gradients(self, grads_and_vars):
-        reduced = super()._all_reduce_sum_gradients(grads_and_vars)
-        if not self._clip_norm_after_reduction:
-            return reduced
-        gradients = [gradient for gradient, _ in reduced]
-        gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm_after_reduction)
-        return [(gradient, variable) for gradient, (_, variable) in zip(gradients, reduced, strict=True)]
+        return grads_and_vars  # they are the sum already
 
 
 def make_optimizer(schedule: LinearWarmupDecay, weight_decay: float, clip_norm: float) -> keras.optimizers.Optimizer:

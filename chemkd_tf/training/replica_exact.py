@@ -35,11 +35,13 @@ class Totals(NamedTuple):
 
 
 class ReplicaExactModel(keras.Model):
-    """Base of the three stages' models: `compute_terms` and `summarise` are theirs, the step is here.
+    """Base of the three stages' models: `compute_terms`, `compute_weights` and `summarise` are theirs.
+
+    The step is here: forward, backward, sum over the replicas, update; in one go or in micro-batches.
 
     Args:
         loss_weights: name to weight of the losses that `compute_terms` returns; the objective is their weighted sum.
-        random_seed: dropout is a function of this, the update and the replica.
+        random_seed: dropout is a function of this, the update, the replica and the micro-batch.
     """
 
     def __init__(self, loss_weights: dict[str, float], random_seed: int, **kwargs):
@@ -48,15 +50,33 @@ class ReplicaExactModel(keras.Model):
         self.random_seed = random_seed
 
     def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
-        """Returns the losses and statistics of this replica's share of the batch."""
+        """Returns the losses and statistics of this replica's share of the batch, or of a part of it."""
+        raise NotImplementedError
+
+    def compute_weights(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the weights of `compute_terms` alone, from the batch alone: loss name to float32 `[B]`.
+
+        They must be known before the first part of a batch that is computed in several: its gradient is divided by the
+        weight of the whole.
+        """
         raise NotImplementedError
 
     def summarise(self, statistics: dict) -> dict:
         """Turns added-up statistics into metrics, by name. Works on tensors and on NumPy arrays alike."""
         return {}
 
-    def compile_for(self, config, num_train_steps: int, num_warmup_steps: int) -> None:
-        """Compiles with the optimizer of `config` (a `TrainingConfig` with `learning_rate`) and makes its variables."""
+    def compile_for(self, config, num_train_steps: int, num_warmup_steps: int, use_xla: bool = False) -> None:
+        """Compiles with the optimizer of `config` (a `TrainingConfig` with `learning_rate`) and makes its variables.
+
+        Args:
+            config: also says in how many micro-batches an update is computed.
+            num_train_steps: updates in all.
+            num_warmup_steps: of which the learning rate rises.
+            use_xla: compile forward and backward pass with XLA; the replicas' shares are added outside of it.
+        """
+        self._num_micro_batches = config.gradient_accumulation_steps
+        self._share_of_function = tf.function(self._share_of, autograph=False, jit_compile=use_xla or None)
+        self._use_xla = use_xla
         self.schedule = LinearWarmupDecay(config.learning_rate, num_train_steps, num_warmup_steps)
         optimizer = make_optimizer(self.schedule, config.weight_decay, config.clip_norm)
         optimizer.build(self.trainable_variables)
@@ -74,22 +94,57 @@ class ReplicaExactModel(keras.Model):
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update; called by `fit` in the context of a replica, with that replica's share of the batch."""
-        self._seed_dropout()
+        weights = _all_reduce({name: tf.reduce_sum(value) for name, value in self.compute_weights(batch).items()})
+        if self._num_micro_batches > 1:
+            share = self._accumulated(batch, weights)
+        else:
+            self._seed_dropout(0)
+            share = (self._share_of_function if self._use_xla else self._share_of)(batch, weights)
+        # What no loss reaches (a projection whose objective weighs 0) is left alone: no update, no decay.
+        reached = [variable for variable in self.trainable_variables if variable.path in share.gradients]
+        gradients, gradient_norm = self.optimizer.reduce_and_clip(
+            [share.gradients[variable.path] for variable in reached]
+        )
+        self.optimizer.apply_gradients(zip(gradients, reached, strict=True))
+        # Rows that only fill a batch up are not counted.
+        counted = {"examples": tf.reduce_sum(batch["example_weight"])} if "example_weight" in batch else {}
+        totals = Totals(_all_reduce(share.sums), weights, _all_reduce(share.statistics))
+        return {**self.metrics_of(totals), **_all_reduce(counted), "gradient_norm": gradient_norm}
+
+    def _share_of(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> "_Share":
+        """Forward and backward pass of some rows, whose losses are divided by the weights of the whole global batch."""
         with tf.GradientTape() as tape:
             terms = self.compute_terms(batch, training=True)
-            sums, weights = _add_up_examples(terms)
-            # The weights hold no variable: reducing them inside the tape adds nothing to the gradient.
-            total_weights = _all_reduce(weights)
-            share = self.objective(sums, total_weights)
+            sums, _ = _add_up_examples(terms)
+            objective = self.objective(sums, total_weights)
         variables = self.trainable_variables
-        # What no loss reaches (a projection whose objective weighs 0) is left alone: no update, no decay.
-        self.optimizer.apply_gradients(
-            (tf.convert_to_tensor(gradient), variable)
-            for gradient, variable in zip(tape.gradient(share, variables), variables, strict=True)
+        gradients = {
+            variable.path: tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)
+            for gradient, variable in zip(tape.gradient(objective, variables), variables, strict=True)
             if gradient is not None
+        }
+        return _Share(gradients, sums, terms.statistics)
+
+    def _accumulated(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> "_Share":
+        """`_share_of` the batch, in micro-batches one after the other: what one of them needs in memory is enough.
+
+        Micro-batch i of N has rows i, i + N, i + 2N, ... Nothing but the sums goes from one to the next, so TensorFlow
+        would run several at a time if it was allowed to (`parallel_iterations`).
+        """
+
+        def add(number, total):
+            self._seed_dropout(number)
+            rows = {name: value[number :: self._num_micro_batches] for name, value in batch.items()}
+            share = self._share_of_function(rows, total_weights)
+            return number + 1, tf.nest.map_structure(tf.add, total, share)
+
+        some_rows = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype) for name, value in batch.items()}
+        traced = self._share_of_function.get_concrete_function(some_rows, total_weights)
+        zeros = tf.nest.map_structure(lambda part: tf.zeros(part.shape, part.dtype), traced.structured_outputs)
+        _, total = tf.while_loop(
+            lambda number, _: number < self._num_micro_batches, add, (0, zeros), parallel_iterations=1
         )
-        totals = Totals(_all_reduce(sums), total_weights, _all_reduce(terms.statistics))
-        return self.metrics_of(totals)
+        return total
 
     def compute_totals(self, batch: dict[str, tf.Tensor]) -> Totals:
         """`Terms` of a batch in inference mode, added up over its examples and the replicas."""
@@ -106,14 +161,29 @@ class ReplicaExactModel(keras.Model):
             **self.summarise(totals.statistics),
         }
 
-    def _seed_dropout(self) -> None:
-        """Sets every dropout's generator from (seed, generator, update, replica): no state of its own to restore."""
+    def _seed_dropout(self, micro_batch: tf.Tensor | int) -> None:
+        """Sets every dropout's generator from (seed, generator, update, micro-batch, replica): no state to restore."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         step = tf.cast(self.optimizer.iterations.value, tf.int64)
+        number = step * self._num_micro_batches + tf.cast(micro_batch, tf.int64)
         for index, generator in enumerate(self._dropout_generators):
             first = (self.random_seed * 1_000_003 + index * 7_919) % (2**31)
-            state = tf.stack([first + tf.cast(replica, tf.int64) * 104_729, step * 256])
+            state = tf.stack([first + tf.cast(replica, tf.int64) * 104_729, number * 256])
             generator.state.assign(tf.cast(state, generator.state.dtype))
+
+
+class _Share(NamedTuple):
+    """What some rows add to an update.
+
+    Attributes:
+        gradients: by the variable's path; those that no loss reaches are missing.
+        sums: of each loss.
+        statistics: see `Terms`.
+    """
+
+    gradients: dict[str, tf.Tensor]
+    sums: dict[str, tf.Tensor]
+    statistics: dict[str, tf.Tensor]
 
 
 def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:

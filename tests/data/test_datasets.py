@@ -282,6 +282,15 @@ def test_trimming_cuts_the_columns_that_are_padding_in_every_row(masked):
         np.testing.assert_array_equal(trimmed[name], expected, err_msg=name)
 
 
+@pytest.mark.parametrize(("multiple", "columns"), [(2, 6), (3, 6), (4, 8), (5, 5), (7, 7), (16, 8)])
+def test_trimming_to_a_multiple_leaves_few_shapes(multiple, columns):
+    batch = some_batch()  # the longest row has 5 tokens of 8
+    trimmed = trim_padding({name: tf.constant(value) for name, value in batch.items()}, multiple)
+    for name, value in batch.items():
+        cut = name in ("token_ids", "segment_ids", "padding_mask")
+        np.testing.assert_array_equal(trimmed[name], value[:, :columns] if cut else value, err_msg=name)
+
+
 def test_a_labelled_batch_without_masked_positions_is_trimmed_too():
     batch = {name: value for name, value in some_batch().items() if not name.startswith("mask_")}
     trimmed = trim_padding({name: tf.constant(value) for name, value in batch.items()})

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from chemkd_tf.training.optimizers import LinearWarmupDecay, make_optimizer
 
@@ -93,7 +94,9 @@ def test_updates_are_adamw_with_decay_on_kernels_and_embeddings_alone(layers, cl
         norm = np.sqrt(sum(np.square(gradient).sum() for gradient in gradients))
         assert 0.5 < norm < 1e6
         scale = min(1.0, clip_norm / norm) if clip_norm else 1.0
-        optimizer.apply_gradients(zip(gradients, layers, strict=True))
+        clipped, found = optimizer.reduce_and_clip([tf.constant(gradient) for gradient in gradients])
+        assert float(found) == pytest.approx(norm, rel=1e-5)
+        optimizer.apply_gradients(zip(clipped, layers, strict=True))
         plain.update([scale * gradient for gradient in gradients], rate)
     for variable, expected in zip(layers, plain.values, strict=True):
         np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-4, atol=1e-5, err_msg=variable.path)

@@ -1,5 +1,7 @@
 """One replica equals two: the same update from the same global batch, whatever its share on each device."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -13,22 +15,23 @@ from chemkd_tf.training.strategy import make_strategy
 STEPS = 3
 
 
-def build(kind, clip_norm):
+def build(kind, use_xla=False, **changes):
     if kind == "pretraining":
-        return tiny.language_model(config=tiny.pretraining_config(clip_norm=clip_norm, weight_decay=0.1), num_layers=1)
-    config = tiny.one_layer_config(clip_norm=clip_norm, weight_decay=0.1)
-    return tiny.one_layer_distiller(config)
+        config = tiny.pretraining_config(weight_decay=0.1, **changes)
+        return tiny.language_model(config=config, num_layers=1, use_xla=use_xla)
+    return tiny.one_layer_distiller(tiny.one_layer_config(weight_decay=0.1, **changes))
 
 
-def train(kind, num_replicas, batches, clip_norm=1.0):
+@functools.cache
+def train(kind, num_replicas, clip_norm=1.0, micro_batches=1, use_xla=False):
     """Variables before and after three updates, and the optimizer's momenta and metrics after them."""
     strategy = make_strategy(num_replicas)
     assert strategy.num_replicas_in_sync == num_replicas
     with strategy.scope():
-        model = build(kind, clip_norm)
+        model = build(kind, use_xla, clip_norm=clip_norm, gradient_accumulation_steps=micro_batches)
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     dataset = tf.data.Dataset.from_tensor_slices(
-        {name: np.stack([np.asarray(batch[name]) for batch in batches]) for name in batches[0]}
+        {name: np.stack([np.asarray(batch[name]) for batch in BATCHES]) for name in BATCHES[0]}
     )
     history = model.fit(dataset, epochs=1, steps_per_epoch=STEPS, verbose=0, shuffle=False).history
     after = {variable.path: variable.numpy() for variable in model.trainable_variables}
@@ -78,7 +81,7 @@ def test_the_replicas_get_shares_of_unequal_weight():
 @pytest.mark.parametrize("kind", ["pretraining", "distillation"])
 @pytest.mark.parametrize("clip_norm", [0.05, 0.0], ids=["clipped", "unclipped"])
 def test_one_replica_and_two_make_the_same_updates(kind, clip_norm):
-    one, two = (train(kind, num_replicas, BATCHES, clip_norm) for num_replicas in (1, 2))
+    one, two = (train(kind, num_replicas, clip_norm) for num_replicas in (1, 2))
     assert_same_training(one, two)
     trained = set(one[1])
     if kind == "distillation":
@@ -89,6 +92,57 @@ def test_one_replica_and_two_make_the_same_updates(kind, clip_norm):
             assert norm(momenta) <= 0.3 * clip_norm * (1 + 1e-4)
         else:
             assert norm(momenta) > 0.3 * 0.05
+
+
+# One row a micro-batch on two replicas; of the last global batch most micro-batches weigh nothing.
+@pytest.mark.parametrize("kind", ["pretraining", "distillation"])
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_micro_batches_make_the_same_updates(kind, num_replicas):
+    assert_same_training(train(kind, 1, 0.05), train(kind, num_replicas, 0.05, micro_batches=3))
+
+
+@pytest.mark.parametrize(("num_replicas", "micro_batches"), [(1, 1), (2, 1), (2, 3)])
+def test_xla_makes_the_same_updates(num_replicas, micro_batches):
+    compiled = train("pretraining", num_replicas, 0.05, micro_batches, use_xla=True)
+    assert_same_training(train("pretraining", 1, 0.05), compiled)
+
+
+@pytest.mark.parametrize("kind", ["pretraining", "distillation"])
+def test_weights_are_known_from_the_batch_alone(kind):
+    model = build(kind)
+    batch = {**tiny.batch(seed=3), "example_weight": np.float32([1, 0, 0.5, 2, 1, 0])}
+    found = model.compute_weights(tiny.tensors(batch))
+    pairs = model.compute_terms(tiny.tensors(batch), training=True).losses
+    assert found.keys() == pairs.keys() == model.loss_weights.keys()
+    for name, (_, weight) in pairs.items():
+        np.testing.assert_allclose(found[name].numpy(), weight.numpy(), rtol=1e-6, err_msg=name)
+
+
+def functions_of(graph_def):
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_micro_batches_come_one_after_the_other_and_the_model_stands_in_the_graph_once(num_replicas, monkeypatch):
+    strategy = make_strategy(num_replicas)
+    with strategy.scope():
+        model = build("pretraining", gradient_accumulation_steps=3)
+    calls = []
+    compute_terms = model.compute_terms
+    monkeypatch.setattr(
+        type(model),
+        "compute_terms",
+        lambda self, *arguments, **keys: calls.append(1) or compute_terms(*arguments, **keys),
+    )
+    dataset = tf.data.Dataset.from_tensors(tiny.tensors(tiny.batch()))
+    batch = next(iter(strategy.experimental_distribute_dataset(dataset)))
+    update = tf.function(lambda batch: strategy.run(model.train_step, args=(batch,)))
+    graph = update.get_concrete_function(batch).graph.as_graph_def()
+    assert len(calls) == num_replicas
+    loops = [node for node in functions_of(graph) if node.op in ("While", "StatelessWhile")]
+    assert [node.attr["parallel_iterations"].i for node in loops] == [1] * num_replicas
 
 
 class DropoutProbe(ReplicaExactModel):
@@ -108,6 +162,9 @@ class DropoutProbe(ReplicaExactModel):
         rows = tf.one_hot(replica, 2)[:, None, None] * masks[None]
         loss = tf.reduce_sum(masks, axis=1)
         return Terms({"probe": (loss, tf.ones_like(loss))}, {"masks": tf.stop_gradient(rows)})
+
+    def compute_weights(self, batch):
+        return {"probe": tf.ones([2])}
 
     def summarise(self, statistics):
         return {"masks": statistics["masks"] > 0}
@@ -144,3 +201,25 @@ def test_independent_masks_agree_on_half_of_the_units():
     for i in range(len(kept)):
         for j in range(i):
             assert 0.2 < (kept[i] == kept[j]).mean() < 0.8
+
+
+def test_every_micro_batch_has_dropout_of_its_own():
+    class Recorder(DropoutProbe):
+        """Sums up each unit's masks, weighed by powers of two: from the sum follow all the masks."""
+
+        def compute_terms(self, batch, training):
+            terms = super().compute_terms(batch, training)
+            masks = tf.cast(terms.statistics["masks"] > 0, tf.float32)
+            return terms._replace(statistics={"masks": masks * 2.0 ** batch["number"][0]})
+
+        def summarise(self, statistics):
+            return statistics
+
+    with make_strategy(1).scope():
+        model = Recorder(5)
+        model.compile_for(tiny.pretraining_config(gradient_accumulation_steps=3), 100, 0)
+    update = tf.function(lambda: model.train_step({"number": tf.range(3.0)})["masks"])
+    sums = np.array([update().numpy()[0] for _ in range(2)]).astype(int)  # [updates, layers, width]
+    masks = np.array([[sums >> number & 1 for number in range(3)]]).reshape(-1, DropoutProbe.WIDTH)
+    assert len({row.tobytes() for row in masks}) == len(masks) == 2 * 3 * 2
+    assert 0.4 < masks.mean() < 0.6

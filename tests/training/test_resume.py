@@ -1,12 +1,16 @@
 """A run that is killed and started again ends where an undisturbed run ends."""
 
 import json
+import math
+import os
+import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 
+from chemkd_tf.errors import Stopped
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.loop import Schedule, train
 from chemkd_tf.training.strategy import make_strategy
@@ -34,7 +38,7 @@ def run(path, after_evaluation, save_every=1):
     workdir = WorkingDirectory(str(path))
     evaluator = Evaluator(model, strategy, held_out)
     schedule = Schedule(STEPS, eval_every_steps=2, save_checkpoints_steps=save_every, log_every_steps=1)
-    steps = train("test", model, strategy, batches_from, 6, schedule, workdir, evaluator, after_evaluation)
+    steps = train("test", model, strategy, batches_from, schedule, workdir, evaluator, after_evaluation)
     return model, steps
 
 
@@ -138,3 +142,62 @@ def test_a_run_that_an_evaluation_stopped_stays_stopped(tmp_path):
     assert (steps, seen, updates_of(model)) == (2, [2], 2)
     again, steps = run(tmp_path, stop_at_two)
     assert (steps, seen, updates_of(again)) == (2, [2], 2)
+
+
+def test_sigterm_ends_a_run_after_the_update_with_a_checkpoint_from_which_it_goes_on(runs, tmp_path):
+    _, whole, *_ = runs
+
+    def terminate_at_four(step, metrics, memory):
+        remember(step, metrics, memory)
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with tiny.unoptimised_graphs():
+        with pytest.raises(Stopped) as stopped:
+            run(tmp_path, terminate_at_four, save_every=100)
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert str(stopped.value) == (
+            "stopped by SIGTERM after update 4; its checkpoint is saved: the same command goes on"
+        )
+        assert stopped.value.status == 143
+        assert [path.name for path in (tmp_path / "checkpoints").glob("*.index")] == ["ckpt-4.index"]
+        seen = []
+        resumed, steps = run(tmp_path, lambda step, *_: seen.append(step), save_every=100)
+    assert (steps, seen) == (STEPS, [6])
+    for one, other in zip(whole.trainable_variables, resumed.trainable_variables, strict=True):
+        np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=0, atol=1e-6, err_msg=one.path)
+
+
+def test_what_was_best_is_judged_after_a_kill_as_without_one(tmp_path):
+    losses = {1: 5.0, 2: 3.0, 3: 4.0, 4: 2.0, 5: math.nan, 6: 3.5}
+
+    def train_until(path, last_step, kept):
+        strategy = make_strategy(1)
+        with strategy.scope():
+            model = tiny.language_model(num_train_steps=STEPS, num_layers=1, dropout=0.3)
+
+        def evaluate():
+            step = updates_of(model)
+            if step > last_step:
+                raise Killed
+            return {"loss": losses[step]}
+
+        def keep_best(directory):
+            kept[updates_of(model)] = tiny.snapshot(model.trainable_variables)
+
+        schedule = Schedule(STEPS, eval_every_steps=1, save_checkpoints_steps=3, log_every_steps=1)
+        workdir = WorkingDirectory(str(path))
+        train("test", model, strategy, batches_from, schedule, workdir, evaluate, keep_best=keep_best)
+
+    with tiny.unoptimised_graphs():
+        whole, killed, resumed = {}, {}, {}
+        train_until(tmp_path / "whole", STEPS, whole)
+        with pytest.raises(Killed):
+            train_until(tmp_path / "killed", 4, killed)
+        train_until(tmp_path / "killed", STEPS, resumed)
+    assert list(whole) == list(killed) == [1, 2, 4]
+    assert list(resumed) == [4], "the checkpoint of update 3 remembers that 3.0 was reached"
+    for one, other in zip(whole[4], resumed[4], strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-6)

@@ -21,12 +21,12 @@ from chemkd_tf.models.checkpoints import (
 from chemkd_tf.models.heads import masked_lm_model
 from chemkd_tf.models.teacher import architecture_of, build_teacher, keep_first_layers, load_preset, name_states
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
-from chemkd_tf.training import losses
+from chemkd_tf.training import chief, losses
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.loop import Schedule, train
 from chemkd_tf.training.replica_exact import ReplicaExactModel, Terms
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
-from chemkd_tf.workdir import WorkingDirectory, read_json
+from chemkd_tf.workdir import read_json
 
 _MODEL_INPUTS = (*states.ENCODER_INPUTS, states.MASK_POSITIONS)
 
@@ -81,8 +81,7 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
         model = MaskedLanguageModel(masked_lm, config.random_seed)
         model.compile_for(config, config.num_train_steps, config.num_warmup_steps)
 
-    workdir = WorkingDirectory(config.output_dir)
-    workdir.begin("pretrain", config)
+    workdir = chief.working_directory(strategy, "pretrain", config, manifest, held_out)
     evaluator = held_out and Evaluator(
         model, strategy, held_out_batches(held_out, config, strategy), config.max_eval_steps
     )
@@ -99,11 +98,15 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
             workdir,
             evaluator,
         )
-        save_pretrained(workdir.path, architecture, config.do_lower_case, masked_lm, config.vocab_file)
+        chief.from_chief(
+            strategy,
+            lambda: save_pretrained(workdir.path, architecture, config.do_lower_case, masked_lm, config.vocab_file),
+        )
     if not (config.do_eval and evaluator):
         return {}
     if not config.do_train:
-        load_weights(masked_lm, workdir.file(WEIGHTS_FILE))
+        chief.from_chief(strategy, lambda: load_weights(masked_lm, workdir.file(WEIGHTS_FILE)))
+        chief.variables_from_chief(strategy, masked_lm.weights)
     metrics = evaluator.latest or evaluator()  # a training that took place ended with one
     metrics = {**metrics, "perplexity": float(tf.exp(metrics["masked_lm_loss"]))}
     print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()), flush=True)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from chemkd_tf.training.callbacks import Checkpointing, Evaluation, MetricsLog
+from chemkd_tf.training import chief, multi_worker
+from chemkd_tf.training.callbacks import Checkpointing, Evaluation, MetricsLog, Unlogged
 from chemkd_tf.training.checkpoints import StepCheckpoints
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.replica_exact import ReplicaExactModel
@@ -51,7 +52,7 @@ def train(
         Updates made in all.
     """
     checkpoints = StepCheckpoints(workdir.file("checkpoints"), model)
-    first_step = checkpoints.restore()
+    first_step = chief.restore(strategy, model, checkpoints)
     memory = checkpoints.host.values
     if first_step:
         print(f"resuming {label} after update {first_step:,}", flush=True)
@@ -60,7 +61,9 @@ def train(
         return first_step
     print(f"TensorBoard: tensorboard --logdir {workdir.file('tensorboard')}", flush=True)
 
-    log = MetricsLog(workdir, first_step, schedule.num_train_steps, batch_size, schedule.log_every_steps, label)
+    log = Unlogged(first_step)
+    if workdir.writes:
+        log = MetricsLog(workdir, first_step, schedule.num_train_steps, batch_size, schedule.log_every_steps, label)
     callbacks = [log]
     if evaluator is not None:
 
@@ -71,15 +74,18 @@ def train(
         callbacks.append(
             Evaluation(first_step, schedule.eval_every_steps, schedule.num_train_steps, evaluator, log, then)
         )
-    saving = Checkpointing(first_step, schedule.save_checkpoints_steps, schedule.num_train_steps, checkpoints)
-    callbacks.append(saving)
+    if workdir.writes:
+        callbacks.append(
+            Checkpointing(first_step, schedule.save_checkpoints_steps, schedule.num_train_steps, checkpoints)
+        )
+    multi_worker.prepare_fit(model, strategy)
     # One Keras epoch of exactly the updates that are left: everything else counts updates.
     model.fit(
-        batches_from(first_step),
+        multi_worker.distribute(strategy, batches_from(first_step)),
         shuffle=False,
         epochs=1,
         steps_per_epoch=schedule.num_train_steps - first_step,
         verbose=0,
         callbacks=callbacks,
     )
-    return saving.step
+    return log.step

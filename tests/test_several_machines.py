@@ -1,6 +1,5 @@
 """Two processes on loopback, each a worker of TF_CONFIG, against one process with two replicas."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -36,16 +35,10 @@ def free_addresses(count: int) -> list[str]:
             each.close()
 
 
-def flags_of(config) -> list[str]:
-    values = dataclasses.asdict(config)
-    joined = {name: ",".join(map(str, value)) for name, value in values.items() if isinstance(value, tuple)}
-    return [f"--{name}={value}" for name, value in {**values, **joined}.items() if value is not None]
-
-
 def start(script: str, config, addresses: list[str] | None = None, index: int = 0, **environment) -> subprocess.Popen:
     tf_config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     return subprocess.Popen(
-        [sys.executable, script, *flags_of(config)],
+        [sys.executable, script, *pipeline.flags_of(config)],
         cwd=pipeline.ROOT,
         env={
             **os.environ,
@@ -126,6 +119,33 @@ def test_two_workers_make_the_model_of_one_process_with_two_replicas(built, one_
     assert [(line["step"], line["split"]) for line in found] == [(line["step"], line["split"]) for line in expected]
     for one, two in zip(found, expected, strict=True):
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
+
+
+def test_a_worker_whose_others_never_come_says_so_in_one_line(built, tmp_path):
+    addresses = free_addresses(2)
+    alone = start(*stage_of(built, "pretraining", tmp_path / "run"), addresses, CHEMKD_TF_WORKER_WAIT_SECONDS="3")
+    ((_, stderr),) = finish(alone, status=2)
+    waiting, error = stderr.splitlines()
+    assert waiting == f"worker 0 ({addresses[0]}) of 2 workers: waiting for the others, at most 3 s"
+    assert error.startswith(f"error: worker 1 ({addresses[1]}) did not come within 3 s: start the same command")
+    assert not (tmp_path / "run").exists()
+
+
+def test_workers_with_different_flags_are_refused_on_both_machines(built, tmp_path):
+    addresses = free_addresses(2)
+    rates = (1e-3, 2e-3)
+    runs = [
+        start(*stage_of(built, "pretraining", tmp_path / "run", learning_rate=rate), addresses, index)
+        for index, rate in enumerate(rates)
+    ]
+    (_, chief), (_, other) = finish(*runs, status=2)
+    assert chief.splitlines()[1:] == [
+        "error: another worker has other settings or records than the chief: see what it says"
+    ]
+    assert other.splitlines()[1:] == [
+        "error: --learning_rate=0.002 here, but the chief has 0.001: give every machine the same command"
+    ]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("stage", "killed"), [("pretraining", 1), ("distillation", 0)])

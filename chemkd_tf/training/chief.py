@@ -113,13 +113,9 @@ def working_directory(
         InputError: see `WorkingDirectory.begin`; or a worker has other settings or other records than the chief.
     """
 
-    def begin() -> dict:
-        WorkingDirectory(config.output_dir).begin(stage, config)
-        return mine
-
     mine = json.loads(json.dumps({**dataclasses.asdict(config), "records": [_summary(each) for each in records]}))
+    chiefs = from_chief(strategy, lambda: mine)
     complaint = ""
-    chiefs = from_chief(strategy, begin)
     for name, value in mine.items():
         if name not in _MAY_DIFFER and value != chiefs[name]:
             complaint = complaint or (
@@ -129,6 +125,7 @@ def working_directory(
             )
     if is_multi_worker(strategy) and _sum(strategy, np.array([bool(complaint)], np.float32), of_all=True)[0]:
         raise InputError(complaint or "another worker has other settings or records than the chief: see what it says")
+    from_chief(strategy, lambda: WorkingDirectory(config.output_dir).begin(stage, config))
     return WorkingDirectory(config.output_dir, writes=is_chief(strategy))
 
 

@@ -134,7 +134,7 @@ def slices_of_replicas(dataset: tf.data.Dataset, num_replicas: int, replicas: ra
 
         return tf.nest.map_structure(of_here, batch)
 
-    shared = dataset.map(slices, deterministic=True).unbatch()
+    shared = dataset.map(slices).unbatch()
     # The reshape forgets which dimensions were static; the LSTM wants the number of rows.
     sizes = {name: spec.shape for name, spec in dataset.element_spec.items()}
     shared = shared.map(

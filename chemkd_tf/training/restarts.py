@@ -19,11 +19,10 @@ from chemkd_tf.errors import InputError
 from chemkd_tf.training.cluster import Cluster, cluster_from_environment
 from chemkd_tf.training.multi_worker import START_AGAIN, missing
 
-# What collectives, and the registration of workers, raise when a worker is gone or has been started anew.
-_LOST = (
-    tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.FailedPreconditionError,
-    tf.errors.DeadlineExceededError, tf.errors.AlreadyExistsError,
-)  # fmt: skip
+# What collectives, and the registration of workers, raise when a worker is gone or has been started anew; or any other
+# error with one of the phrases: a worker that outlives the chief's service may get InvalidArgumentError.
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+_PHRASES = ("Collective ops is aborted", "CoordinationService", "coordination service")
 # "ATTEMPTS:UPDATE": starts since the run was last seen to get on, and the checkpoint it then went on from.
 _VARIABLE = "CHEMKD_TF_RESTARTS"
 # Starts without a later checkpoint in between: then it isn't the network.
@@ -50,8 +49,15 @@ def run_as_worker(main: Callable[[], Any]) -> Any:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
         try:
             return main()
-        except _LOST as error:
+        except tf.errors.OpError as error:
+            if not is_loss(error):
+                raise
             _begin_again(cluster, error)
+
+
+def is_loss(error: tf.errors.OpError) -> bool:
+    """Whether an error says that a worker is gone or was started anew, and not that something is wrong here."""
+    return isinstance(error, _LOST) or any(phrase in error.message for phrase in _PHRASES)
 
 
 def note_progress(update: int) -> None:
@@ -71,8 +77,8 @@ def _begin_again(cluster: Cluster, error: tf.errors.OpError) -> None:
         ) from None
     os.environ[_VARIABLE] = f"{attempts + 1}:{update}"
     print(
-        f"{lost}: start the same command there again; this worker begins again by itself and the run goes on from its "
-        "last checkpoint",
+        f"{lost}: if its process has ended, start the same command there again; this worker begins again by itself, "
+        "waits, and the run goes on from its last checkpoint",
         file=sys.stderr,
         flush=True,
     )

@@ -41,7 +41,8 @@ def start(script: str, config, addresses: list[str] | None = None, index: int = 
         [sys.executable, script, *pipeline.flags_of(config)],
         cwd=pipeline.ROOT,
         env={
-            **os.environ,
+            # What importing chemkd_tf set here is for one machine.
+            **{name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
             "CUDA_VISIBLE_DEVICES": "-1",
             **({"TF_CONFIG": json.dumps(tf_config)} if addresses else {}),
             **environment,

@@ -13,8 +13,9 @@ def main(config: DistillationConfig) -> None:
     """Imports TensorFlow only now, so that --help and a wrong flag answer at once."""
     startup.import_tensorflow_quietly()
     from chemkd_tf.stages import distill
+    from chemkd_tf.training import restarts
 
-    distill.train_and_evaluate(config)
+    restarts.run_as_worker(lambda: distill.train_and_evaluate(config))
 
 
 if __name__ == "__main__":

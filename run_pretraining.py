@@ -13,8 +13,9 @@ def main(config: PretrainingConfig) -> None:
     """Imports TensorFlow only now, so that --help and a wrong flag answer at once."""
     startup.import_tensorflow_quietly()
     from chemkd_tf.stages import pretrain
+    from chemkd_tf.training import restarts
 
-    pretrain.train_and_evaluate(config)
+    restarts.run_as_worker(lambda: pretrain.train_and_evaluate(config))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from chemkd_tf.errors import InputError
 
 BEST_FOLDER = "best"
 # Settings that may change between a run and its continuation: they don't change what is learned.
-_FREE_TO_CHANGE = {
+FREE_TO_CHANGE = {
     "num_replicas", "gradient_accumulation_steps", "save_checkpoints_steps", "log_every_steps", "eval_batch_size",
     "do_train", "do_eval", "do_predict", "do_export", "export_format", "predict_file", "predict_output_file", "text",
     "export_dir",
@@ -34,10 +34,15 @@ class WorkingDirectory:
 
     Args:
         path: created if missing.
+        writes: False where another process writes it (see `training.chief`): nothing is made or written, nor need it
+            be there.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, writes: bool = True):
         self.path = path
+        self.writes = writes
+        if not writes:
+            return
         try:
             os.makedirs(path, exist_ok=True)
         except OSError as error:
@@ -72,7 +77,7 @@ class WorkingDirectory:
     def truncate_metrics(self, step: int) -> None:
         """Drops the lines of metrics.jsonl beyond `step`: a resumed run writes them again."""
         path = self.file("metrics.jsonl")
-        if not os.path.exists(path):
+        if not self.writes or not os.path.exists(path):
             return
         kept = []
         with open(path, encoding="utf-8") as file:
@@ -95,7 +100,7 @@ def _refuse_changed_settings(path: str, before: dict, now: dict) -> None:
     if before.get("stage") != now["stage"]:
         raise InputError(f"{path} belongs to a run of '{before.get('stage')}': choose another --output_dir")
     for name, value in now.items():
-        if name not in _FREE_TO_CHANGE and name != "output_dir" and before.get(name) != value:
+        if name not in FREE_TO_CHANGE and name != "output_dir" and before.get(name) != value:
             raise InputError(
                 f"{path}: this run began with --{name}={before.get(name)}, now it is {value}; "
                 "choose another --output_dir, or delete this one to begin again"

@@ -1,5 +1,6 @@
 """The whole pipeline in miniature, each step made by the function that its script calls."""
 
+import dataclasses
 import functools
 import pathlib
 from typing import NamedTuple
@@ -78,6 +79,13 @@ def classification(built: Pipeline, output_dir, **changes) -> ClassificationConf
         max_seq_length=TOKENS, train_batch_size=8, eval_batch_size=8, learning_rate=0.01,
     )  # fmt: skip
     return ClassificationConfig(**{**values, **changes})
+
+
+def flags_of(config) -> list[str]:
+    """A config as the command line that makes it."""
+    values = dataclasses.asdict(config)
+    joined = {name: ",".join(map(str, value)) for name, value in values.items() if isinstance(value, tuple)}
+    return [f"--{name}={value}" for name, value in {**values, **joined}.items() if value is not None]
 
 
 def random_texts(seed: int, rows: int, longest: int = 30) -> list[tuple[str, str]]:

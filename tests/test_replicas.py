@@ -3,7 +3,6 @@
 (Inside the test process two logical CPU devices are there from the start: see conftest.)
 """
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -21,12 +20,6 @@ def built(tmp_path_factory):
     return pipeline.build(tmp_path_factory)
 
 
-def flags_of(config) -> list[str]:
-    values = dataclasses.asdict(config)
-    joined = {name: ",".join(map(str, value)) for name, value in values.items() if isinstance(value, tuple)}
-    return [f"--{name}={value}" for name, value in {**values, **joined}.items() if value is not None]
-
-
 @pytest.mark.parametrize("stage", ["pretraining", "distillation", "classification"])
 def test_two_replicas_make_the_model_that_one_makes(built, tmp_path, stage):
     script, run, weights_file, changes = {
@@ -40,7 +33,7 @@ def test_two_replicas_make_the_model_that_one_makes(built, tmp_path, stage):
     with tiny.unoptimised_graphs():
         run(one)
     done = subprocess.run(
-        [sys.executable, str(pipeline.ROOT / script), *flags_of(two)],
+        [sys.executable, str(pipeline.ROOT / script), *pipeline.flags_of(two)],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         capture_output=True,
         text=True,

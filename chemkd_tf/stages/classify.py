@@ -35,6 +35,7 @@ from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.training.classification import Classification
 from chemkd_tf.training.classification_metrics import classification_report, confusion_matrix, report_lines
+from chemkd_tf.training.cluster import require_one_machine
 from chemkd_tf.training.loop import Schedule, train
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
 from chemkd_tf.workdir import WorkingDirectory
@@ -54,6 +55,7 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
         InputError: bad input (see the messages).
     """
     if config.do_train:
+        require_one_machine("run_classifier.py")
         _train(config)
     read_description(config.output_dir)  # refuses a folder without a classifier before anything is made there
     workdir = WorkingDirectory(config.output_dir)

@@ -14,10 +14,10 @@ from chemkd_tf.models.importing.load import load_encoder
 from chemkd_tf.stages.best import save_best
 from chemkd_tf.stages.pretrain import held_out_batches, require_vocabulary, training_batches
 from chemkd_tf.text.vocabulary import load_vocabulary
+from chemkd_tf.training import chief
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.loop import Schedule, train
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
-from chemkd_tf.workdir import WorkingDirectory
 
 
 def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
@@ -51,9 +51,9 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
         distiller = Distiller(teacher.masked_lm, student, objectives, config.random_seed)
         distiller.compile_for(config, config.num_train_steps, config.num_warmup_steps)
 
-    workdir = WorkingDirectory(config.output_dir)
-    workdir.begin("distill", config)
-    shutil.copyfile(teacher.vocabulary_file, workdir.file("vocab.txt"))
+    workdir = chief.working_directory(strategy, "distill", config, manifest, held_out)
+    if workdir.writes:
+        shutil.copyfile(teacher.vocabulary_file, workdir.file("vocab.txt"))
     evaluator = held_out and Evaluator(
         distiller, strategy, held_out_batches(held_out, config, strategy), config.max_eval_steps
     )
@@ -71,7 +71,7 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
         lambda step, metrics, memory: config.stop_when_converged and has_converged(config, step, metrics, memory),
         keep_best=lambda directory: save_best(directory, *result),
     )
-    save_pretrained(workdir.path, *result)
+    chief.from_chief(strategy, lambda: save_pretrained(workdir.path, *result))
     if not evaluator:
         return {}
     metrics = evaluator.latest or evaluator()  # a training that took place ended with one

@@ -1,6 +1,5 @@
 """Stage 1: the BERT teacher, trained as a masked language model only (paper section 3.2, loss L_t)."""
 
-import dataclasses
 import os
 
 import tensorflow as tf
@@ -12,22 +11,16 @@ from chemkd_tf.errors import InputError
 from chemkd_tf.export.hugging_face import export_hugging_face
 from chemkd_tf.export.keras_preset import export_keras_preset
 from chemkd_tf.models import states
-from chemkd_tf.models.architecture import TeacherArchitecture
-from chemkd_tf.models.checkpoints import WEIGHTS_FILE, load_weights, save_pretrained, with_head
-from chemkd_tf.models.importing.extended import with_vocabulary
-from chemkd_tf.models.importing.load import load_teacher, open_source, require_casing
-from chemkd_tf.models.importing.source import Source
-from chemkd_tf.models.importing.tf1_checkpoint import architecture_of_bert_config
-from chemkd_tf.models.teacher import build_teacher
+from chemkd_tf.models.checkpoints import WEIGHTS_FILE, load_weights, save_pretrained
+from chemkd_tf.models.importing.load import open_source
 from chemkd_tf.stages.best import save_best
+from chemkd_tf.stages.initial_teacher import initial_teacher, vocabulary_file
 from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
-from chemkd_tf.text.vocabulary_extension import new_ids
-from chemkd_tf.training import losses
+from chemkd_tf.training import chief, losses
 from chemkd_tf.training.evaluation import Evaluator
 from chemkd_tf.training.loop import Schedule, train
 from chemkd_tf.training.replica_exact import ReplicaExactModel, Terms
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
-from chemkd_tf.workdir import WorkingDirectory
 
 _EXPORTS = {"hugging_face": export_hugging_face, "keras_nlp": export_keras_preset}
 _MODEL_INPUTS = (*states.ENCODER_INPUTS, states.MASK_POSITIONS)
@@ -89,13 +82,12 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
             require_vocabulary(records, vocabulary, flag, vocab_file)
     with strategy.scope():
         longest = max((records.format.max_seq_length for records in (manifest, held_out) if records), default=0)
-        architecture, masked_lm = _teacher(config, source, vocabulary, vocab_file, longest)
+        architecture, masked_lm = initial_teacher(config, source, vocabulary, vocab_file, longest)
         del source  # and with it a second copy of all weights
         model = MaskedLanguageModel(masked_lm, config.random_seed)
         model.compile_for(config, config.num_train_steps, config.num_warmup_steps, config.use_xla)
 
-    workdir = WorkingDirectory(config.output_dir)
-    workdir.begin("pretrain", config)
+    workdir = chief.working_directory(strategy, "pretrain", config, manifest, held_out)
     evaluator = held_out and Evaluator(
         model, strategy, held_out_batches(held_out, config, strategy), config.max_eval_steps
     )
@@ -115,18 +107,24 @@ def train_and_evaluate(config: PretrainingConfig) -> dict[str, float]:
             keep_best=lambda directory: save_best(directory, *result),
         )
     elif not config.init_checkpoint or os.path.exists(workdir.file(WEIGHTS_FILE)):
-        load_weights(masked_lm, workdir.file(WEIGHTS_FILE))
-    save_pretrained(workdir.path, *result)
-    if config.export_format:
-        folder = config.export_dir or workdir.file(config.export_format)
-        print(f"exporting to {folder}", flush=True)
-        _EXPORTS[config.export_format](architecture, masked_lm, vocab_file, config.do_lower_case, folder)
+        chief.from_chief(strategy, lambda: load_weights(masked_lm, workdir.file(WEIGHTS_FILE)))
+        chief.variables_from_chief(strategy, masked_lm.weights)
+    chief.from_chief(strategy, lambda: _write(config, workdir, *result))
     if not (config.do_eval and evaluator):
         return {}
     metrics = evaluator.latest or evaluator()  # a training that took place ended with one
     metrics = {**metrics, "perplexity": float(tf.exp(metrics["masked_lm_loss"]))}
     print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()), flush=True)
     return metrics
+
+
+def _write(config, workdir, architecture, do_lower_case, masked_lm, vocab_file) -> None:
+    """The teacher, as the next stage reads it and, with --export_format, as others do."""
+    save_pretrained(workdir.path, architecture, do_lower_case, masked_lm, vocab_file)
+    if config.export_format:
+        folder = config.export_dir or workdir.file(config.export_format)
+        print(f"exporting to {folder}", flush=True)
+        _EXPORTS[config.export_format](architecture, masked_lm, vocab_file, do_lower_case, folder)
 
 
 def training_batches(
@@ -163,73 +161,3 @@ def require_vocabulary(manifest: Manifest, vocabulary: Vocabulary, flag: str, vo
             f"{flag}: {manifest.shards[0]} was made with another vocabulary than {vocab_file} "
             f"(sha256 {made_with[:12]}, here {vocabulary.sha256[:12]}): make the records again with it"
         )
-
-
-def vocabulary_file(config: PretrainingConfig, source: Source | None) -> str:
-    """Path of the teacher's vocabulary: --vocab_file, or the one beside the checkpoint."""
-    if config.vocab_file:
-        return config.vocab_file
-    if source is None or source.vocabulary_file is None:
-        raise InputError(
-            f"--vocab_file is empty, and no vocabulary lies beside --init_checkpoint={config.init_checkpoint}: name "
-            "the one that belongs to it"
-        )
-    return source.vocabulary_file
-
-
-def _teacher(config: PretrainingConfig, source: Source | None, vocabulary: Vocabulary, vocab_file: str, longest: int):
-    """Architecture and masked-LM model: an imported checkpoint's, cut to the kept layers, or fresh weights."""
-    if source:
-        require_casing(source, vocab_file, config.do_lower_case)
-        name = f"--init_checkpoint={config.init_checkpoint}"
-        whole, source = source, with_vocabulary(source, vocab_file)
-        architecture, masked_lm = load_teacher(source, config.kept_layers())
-        print(_what_was_imported(whole, architecture, vocabulary, source is not whole), flush=True)
-    else:
-        architecture = _requested_shape(config, vocabulary)
-        name = f"--bert_config_file={config.bert_config_file}" if config.bert_config_file else "the shape flags"
-        _require_size(name, architecture.vocabulary_size, vocabulary, vocab_file)
-        encoder = build_teacher(architecture, config.initializer_range, config.position_initializer)
-        masked_lm = with_head(encoder, architecture)
-    if architecture.max_sequence_length < longest:
-        raise InputError(
-            f"{name}: at most {architecture.max_sequence_length} positions, but the records have "
-            f"{longest} tokens: make them again, --max_seq_length={architecture.max_sequence_length}"
-        )
-    return architecture, masked_lm
-
-
-def _require_size(name: str, vocabulary_size: int, vocabulary: Vocabulary, vocab_file: str) -> None:
-    if vocabulary_size != vocabulary.size:
-        raise InputError(
-            f"{name}: a vocabulary of {vocabulary_size:,} entries, but {vocab_file} has {vocabulary.size:,}: give the "
-            "vocabulary that belongs to it"
-        )
-
-
-def _what_was_imported(source: Source, architecture: TeacherArchitecture, vocabulary: Vocabulary, new: bool) -> str:
-    entries = f"{architecture.vocabulary_size:,} entries"
-    if new:
-        added = len(new_ids(load_vocabulary(source.vocabulary_file), vocabulary))
-        entries += f", {added:,} of them new: each begins as the mean of its old pieces"
-    return (
-        f"{source.name}: {architecture.family} of {source.architecture.num_layers} layers, {architecture.num_layers} "
-        f"kept, width {architecture.hidden_dim}, {entries}; masked-LM head "
-        + ("imported" if source.has_head else "fresh: the checkpoint has none")
-    )
-
-
-def _requested_shape(config: PretrainingConfig, vocabulary: Vocabulary) -> TeacherArchitecture:
-    """The shape of --bert_config_file, or of the flags; --num_layers cuts either."""
-    if not config.bert_config_file:
-        return TeacherArchitecture(
-            vocabulary_size=vocabulary.size,
-            num_layers=config.num_layers,
-            num_heads=config.num_attention_heads,
-            hidden_dim=config.hidden_size,
-            intermediate_dim=config.intermediate_size,
-            dropout=config.hidden_dropout_prob,
-            max_sequence_length=config.max_position_embeddings,
-        )
-    whole = architecture_of_bert_config(config.bert_config_file)
-    return dataclasses.replace(whole, num_layers=min(config.num_layers, whole.num_layers))

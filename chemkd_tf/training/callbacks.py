@@ -86,6 +86,16 @@ class MetricsLog(StepCallback):
         self._writer.close()
 
 
+class Unlogged(StepCallback):
+    """Takes the place of `MetricsLog` in a worker that isn't the chief."""
+
+    def after_step(self, logs: dict) -> None:
+        """Nothing."""
+
+    def write(self, split: str, metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+
 class Evaluation(StepCallback):
     """Evaluates every so many updates, and lets the stage decide what follows.
 
@@ -104,7 +114,7 @@ class Evaluation(StepCallback):
         every: int,
         num_train_steps: int,
         evaluate: Callable[[], dict[str, float]],
-        log: MetricsLog,
+        log: MetricsLog | Unlogged,
         then: Callable[[int, dict[str, float]], bool] = lambda step, metrics: False,
     ):
         super().__init__(first_step)

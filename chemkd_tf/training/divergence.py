@@ -51,9 +51,10 @@ class FiniteCheck(StepCallback):
         if all(math.isfinite(float(logs[name])) for name in _WATCHED):
             return
         path = self._workdir.file(f"nan_batch_{self.step}.npz")
-        batch = next(iter(self._batches_from(self.step - 1).take(1).as_numpy_iterator()))
-        with atomic_write(path, "wb") as file:
-            np.savez(file, **batch)
+        if self._workdir.writes:
+            batch = next(iter(self._batches_from(self.step - 1).take(1).as_numpy_iterator()))
+            with atomic_write(path, "wb") as file:
+                np.savez(file, **batch)
         values = {name: np.asarray(value) for name, value in logs.items()}
         found = ", ".join(
             f"{name} {value.ravel()[0]}" for name, value in values.items() if not np.isfinite(value).all()

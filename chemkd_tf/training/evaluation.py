@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from chemkd_tf.training.multi_worker import distribute
 from chemkd_tf.training.replica_exact import ReplicaExactModel, Totals
 
 
@@ -28,7 +29,7 @@ class Evaluator:
     ):
         self.latest: dict[str, float] = {}
         self._model = model
-        self._dataset = strategy.experimental_distribute_dataset(dataset.take(max_steps) if max_steps else dataset)
+        self._dataset = distribute(strategy, dataset.take(max_steps) if max_steps else dataset)
 
         @tf.function(reduce_retracing=True)
         def totals_of(batch):

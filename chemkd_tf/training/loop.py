@@ -8,7 +8,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from chemkd_tf.errors import Stopped
-from chemkd_tf.training.callbacks import Checkpointing, Evaluation, MetricsLog
+from chemkd_tf.training import chief, multi_worker, restarts
+from chemkd_tf.training.callbacks import Checkpointing, Evaluation, MetricsLog, Unlogged
 from chemkd_tf.training.checkpoints import StepCheckpoints
 from chemkd_tf.training.divergence import FiniteCheck
 from chemkd_tf.training.evaluation import Evaluator
@@ -65,7 +66,7 @@ def train(
         InputError: a loss or a gradient was not finite, see `divergence`.
     """
     checkpoints = StepCheckpoints(workdir.file("checkpoints"), model)
-    first_step = checkpoints.restore()
+    first_step = chief.restore(strategy, model, checkpoints)
     memory = checkpoints.host.values
     if first_step:
         print(f"resuming {label} after update {first_step:,}", flush=True)
@@ -75,13 +76,16 @@ def train(
         return first_step
     print(f"TensorBoard: tensorboard --logdir {workdir.file('tensorboard')}", flush=True)
 
-    log = MetricsLog(workdir, first_step, schedule.num_train_steps, schedule.log_every_steps, label)
+    log = Unlogged(first_step)
+    if workdir.writes:
+        log = MetricsLog(workdir, first_step, schedule.num_train_steps, schedule.log_every_steps, label)
     callbacks = [FiniteCheck(first_step, batches_from, workdir, checkpoints), log]
     if evaluator is not None:
 
         def then(step: int, metrics: dict) -> bool:
             if keep_best and metrics["loss"] < memory.get(_BEST_LOSS, math.inf):  # NaN is not
-                keep_best(workdir.file(BEST_FOLDER))
+                if workdir.writes:
+                    keep_best(workdir.file(BEST_FOLDER))
                 memory.update({_BEST_LOSS: metrics["loss"], _BEST_STEP: step})
             memory["stopped"] = bool(after_evaluation(step, metrics, memory))
             return memory["stopped"]
@@ -89,26 +93,37 @@ def train(
         callbacks.append(
             Evaluation(first_step, schedule.eval_every_steps, schedule.num_train_steps, evaluator, log, then)
         )
+    multi_worker.prepare_fit(model, strategy)
     with TerminationRequest() as termination:
-        saving = Checkpointing(
-            first_step, schedule.save_checkpoints_steps, schedule.num_train_steps, checkpoints, termination
-        )
-        # One Keras epoch of exactly the updates that are left: everything else counts updates.
-        model.fit(
-            batches_from(first_step),
-            shuffle=False,
-            epochs=1,
-            steps_per_epoch=schedule.num_train_steps - first_step,
-            verbose=0,
-            callbacks=[*callbacks, saving],
-        )
+        if workdir.writes:
+            callbacks.append(
+                Checkpointing(
+                    first_step, schedule.save_checkpoints_steps, schedule.num_train_steps, checkpoints, termination
+                )
+            )
+        try:
+            # One Keras epoch of exactly the updates that are left: everything else counts updates.
+            model.fit(
+                multi_worker.distribute(strategy, batches_from(first_step)),
+                shuffle=False,
+                epochs=1,
+                steps_per_epoch=schedule.num_train_steps - first_step,
+                verbose=0,
+                callbacks=callbacks,
+            )
+        except tf.errors.OpError as error:
+            # Of several workers the chief alone obeys at once; without it the others have nothing left to do.
+            if not (termination.received and restarts.is_loss(error)):
+                raise
     if termination.received:
         raise Stopped(
-            f"stopped by SIGTERM after update {saving.step:,}; its checkpoint is saved: the same command goes on",
+            f"stopped by SIGTERM after update {log.step:,}; "
+            + ("its checkpoint is saved: " if workdir.writes else "")
+            + "the same command goes on",
             status=128 + signal.SIGTERM,
         )
     _report_best(workdir, memory)
-    return saving.step
+    return log.step
 
 
 def _report_best(workdir: WorkingDirectory, memory: dict) -> None:

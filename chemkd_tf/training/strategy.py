@@ -1,4 +1,4 @@
-"""The devices a stage runs on: always a MirroredStrategy, so that one replica is no special case."""
+"""The devices a stage runs on: a MirroredStrategy even on one device, so that one replica is no special case."""
 
 import functools
 import os
@@ -10,17 +10,27 @@ from tensorflow.python.data.ops import multi_device_iterator_ops
 from chemkd_tf import startup
 from chemkd_tf.data.datasets import untuned
 from chemkd_tf.errors import InputError
+from chemkd_tf.training.cluster import cluster_from_environment
+from chemkd_tf.training.multi_worker import make_multi_worker_strategy
 
 
-def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
+def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy:
     """Returns a MirroredStrategy over GPUs, or over logical CPU devices where there is no GPU.
 
+    Where TF_CONFIG names several workers, it is a MultiWorkerMirroredStrategy over the devices of all of them.
+
     Args:
-        num_replicas: how many devices; 0 takes every GPU, or one CPU.
+        num_replicas: how many devices of this machine; 0 takes every GPU, or one CPU.
 
     Raises:
-        InputError: more replicas than devices.
+        InputError: more replicas than devices; TF_CONFIG is broken, or its workers don't come.
     """
+    cluster = cluster_from_environment()
+    if cluster:
+        _keep_devices_untuned()
+        strategy = make_multi_worker_strategy(cluster, num_replicas)
+        startup.run_first_operation_quietly()
+        return strategy
     # Physical ones first: to ask for logical devices fixes them, and a CPU can then no longer be split.
     if tf.config.list_physical_devices("GPU"):
         gpus = tf.config.list_logical_devices("GPU")
@@ -41,11 +51,15 @@ def make_strategy(num_replicas: int = 0) -> tf.distribute.MirroredStrategy:
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     """One strategy for one set of devices: two of them number their collectives alike, and TensorFlow aborts both."""
     startup.run_first_operation_quietly()
-    multi_device_iterator_ops._create_device_dataset = _untuned_device_dataset
+    _keep_devices_untuned()
     return tf.distribute.MirroredStrategy(list(devices))
 
 
 _create_device_dataset = multi_device_iterator_ops._create_device_dataset
+
+
+def _keep_devices_untuned() -> None:
+    multi_device_iterator_ops._create_device_dataset = _untuned_device_dataset
 
 
 def _untuned_device_dataset(*arguments, **keywords) -> tf.data.Dataset:

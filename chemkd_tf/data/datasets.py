@@ -10,6 +10,7 @@ import tensorflow as tf
 from chemkd_tf.data.augmentation import Augmentation
 from chemkd_tf.data.dynamic_masking import cut_and_mask
 from chemkd_tf.data.manifest import Manifest, RecordFormat
+from chemkd_tf.data.padding import fill_batch, round_up, trim_padding
 from chemkd_tf.data.parsing import parse_pretraining_batch, parse_unpadded_batch, parse_whole_texts
 from chemkd_tf.data.token_batches import batches_of_tokens, size_of_batch
 
@@ -124,48 +125,6 @@ def grouped_by_length(batches: tf.data.Dataset, random_seed: int, first_batch: i
         lambda batch: {name: tf.ensure_shape(value, batches.element_spec[name].shape) for name, value in batch.items()}
     )
     return regrouped.skip(first_batch - start)
-
-
-def fill_batch(batch: dict[str, tf.Tensor], size: int | tf.Tensor) -> dict[str, tf.Tensor]:
-    """Returns the batch with exactly `size` rows: copies of its first row, which weigh nothing, follow its own.
-
-    A replica that got no row would crash the LSTM, a row of padding alone would crash cuDNN's.
-    """
-    rows = tf.shape(batch["token_ids"])[0]
-    index = tf.where(tf.range(size) < rows, tf.range(size), 0)
-    known = size if isinstance(size, int) else None
-    filled = {
-        name: tf.ensure_shape(tf.gather(value, index), [known, *value.shape[1:]]) for name, value in batch.items()
-    }
-    filled["example_weight"] *= tf.cast(tf.range(size) < rows, tf.float32)
-    return filled
-
-
-def trim_padding(batch: dict[str, tf.Tensor], length_multiple: int = 1) -> dict[str, tf.Tensor]:
-    """Cuts the columns that are padding in every row, of tokens and of masked positions alike.
-
-    Results don't change; short sentences cost less. Masked positions matter as much as tokens: each costs a product
-    with the whole vocabulary.
-
-    Args:
-        batch: see the batch contract.
-        length_multiple: above 1, tokens are cut to a multiple of it and masked positions not at all, so that batches
-            have few shapes: what is compiled for a shape is compiled seldom.
-    """
-    longest = tf.reduce_max(tf.reduce_sum(batch["padding_mask"], axis=1))
-    longest = tf.minimum(-(-longest // length_multiple) * length_multiple, tf.shape(batch["padding_mask"])[1])
-    widths = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), longest)
-    if "mask_weights" in batch and length_multiple == 1:
-        masked = tf.reduce_sum(tf.cast(batch["mask_weights"] > 0, tf.int32), axis=1)
-        # At least one column: a model without any masked position would have nothing to multiply.
-        most = tf.maximum(tf.reduce_max(masked), 1)
-        widths.update(dict.fromkeys(("mask_positions", "mask_ids", "mask_weights"), most))
-    return {name: value[:, : widths[name]] if name in widths else value for name, value in batch.items()}
-
-
-def round_up(size: int, multiple: int) -> int:
-    """The smallest multiple of `multiple` that is at least `size`."""
-    return -(-size // multiple) * multiple
 
 
 def _parsed(

@@ -21,12 +21,10 @@ from data.record_files import (
 
 from chemkd_tf.data.datasets import (
     GROUPED_BATCHES,
-    fill_batch,
     held_out_batches,
     pretraining_batches,
-    round_up,
-    trim_padding,
 )
+from chemkd_tf.data.padding import fill_batch, round_up, trim_padding
 
 BATCH = 9
 TEXTS = 39

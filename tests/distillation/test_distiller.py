@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from chemkd_tf.data.datasets import fill_batch, trim_padding
+from chemkd_tf.data.padding import fill_batch, trim_padding
 from chemkd_tf.errors import InputError
 from chemkd_tf.training.replica_exact import Totals
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from chemkd_tf.data.datasets import fill_batch
+from chemkd_tf.data.padding import fill_batch
 from chemkd_tf.training.replica_exact import ReplicaExactModel, Terms
 from chemkd_tf.training.strategy import make_strategy
 

@@ -141,9 +141,30 @@ def ours() -> Callable[[str], tuple[float, int]]:
     return update
 
 
-def of_records(prefix: str, config) -> list:
-    """Batches of the records as google-research/bert pads them, and grouped by length within a budget of tokens."""
-    return []
+def of_records(prefix: str, config) -> list[tuple]:
+    """Batches of records as google-research/bert pads them, and of rows of like length within the same tokens."""
+    import tensorflow as tf
+
+    from chemkd_tf.data.datasets import pretraining_batches
+    from chemkd_tf.data.manifest import read_manifest
+
+    widths = {"mask": PREDICTIONS, "token": FLAGS.max_seq_length}
+
+    def padded(batch):
+        def pad(name, value):
+            if value.shape.rank != 2:
+                return value
+            width = widths["mask" if name.startswith("mask_") else "token"]
+            full = tf.pad(value, [[0, 0], [0, width - tf.shape(value)[1]]])
+            return tf.ensure_shape(full, [FLAGS.train_batch_size, width])
+
+        return {name: pad(name, value) for name, value in batch.items()}
+
+    manifest = read_manifest(prefix)
+    rows = pretraining_batches(manifest, FLAGS.train_batch_size, SEED)
+    budget = FLAGS.train_batch_size * FLAGS.max_seq_length
+    grouped = pretraining_batches(manifest, FLAGS.train_batch_size, SEED, batch_tokens=budget)
+    return [(f"{prefix}:padded", rows.map(padded)), (f"{prefix}:grouped", grouped)]
 
 
 if __name__ == "__main__":

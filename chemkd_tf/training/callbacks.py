@@ -1,5 +1,7 @@
 """What happens around an update: logs, evaluation, checkpoints. Keras callbacks that count updates, not epochs."""
 
+import resource
+import sys
 import time
 from collections.abc import Callable
 
@@ -10,6 +12,9 @@ from chemkd_tf.progress import Progress
 from chemkd_tf.training.checkpoints import StepCheckpoints
 from chemkd_tf.training.interruption import TerminationRequest
 from chemkd_tf.workdir import WorkingDirectory
+
+# What an update says it saw; logged as so many a second.
+_COUNTS = ("examples", "tokens")
 
 
 class StepCallback(keras.callbacks.Callback):
@@ -33,6 +38,15 @@ class StepCallback(keras.callbacks.Callback):
         raise NotImplementedError
 
 
+def peak_memory() -> dict[str, float]:
+    """Bytes that this process (and, if there is one, its first GPU) has held at most so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = {"peak_memory_bytes": float(peak if sys.platform == "darwin" else peak * 1024)}
+    if tf.config.list_logical_devices("GPU"):
+        found["peak_gpu_memory_bytes"] = float(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    return found
+
+
 class MetricsLog(StepCallback):
     """Writes metrics to metrics.jsonl, TensorBoard and the terminal.
 
@@ -52,23 +66,25 @@ class MetricsLog(StepCallback):
         self._label = label
         self._writer = tf.summary.create_file_writer(workdir.file("tensorboard"))
         self._last = time.perf_counter()
-        self._examples = 0.0
+        self._seen = dict.fromkeys(_COUNTS, 0.0)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts the progress line."""
         self._progress = Progress(self._label, self._num_train_steps, initial=self.step)
 
     def after_step(self, logs: dict) -> None:
-        """Counts the examples; every `every` updates writes the metrics."""
-        self._examples += float(logs["examples"])
+        """Counts examples and tokens; every `every` updates writes the metrics."""
+        for name in _COUNTS:
+            self._seen[name] += float(logs[name])
         if self.step % self._every and self.step != self._num_train_steps:
             return
-        metrics = {name: float(value) for name, value in logs.items() if name != "examples"}
+        metrics = {name: float(value) for name, value in logs.items() if name not in _COUNTS}
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         metrics["learning_rate"] = float(self.model.schedule(self.step - 1))
-        metrics["examples_per_second"] = self._examples / max(seconds, 1e-9)
-        self._examples = 0.0
+        metrics |= {f"{name}_per_second": count / max(seconds, 1e-9) for name, count in self._seen.items()}
+        self._seen = dict.fromkeys(_COUNTS, 0.0)
+        metrics |= peak_memory()
         self.write("train", metrics)
         self._progress.update(self.step, loss=metrics["loss"])
 

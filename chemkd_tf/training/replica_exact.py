@@ -106,10 +106,8 @@ class ReplicaExactModel(keras.Model):
             [share.gradients[variable.path] for variable in reached]
         )
         self.optimizer.apply_gradients(zip(gradients, reached, strict=True))
-        # Rows that only fill a batch up are not counted.
-        counted = {"examples": tf.reduce_sum(batch["example_weight"])} if "example_weight" in batch else {}
         totals = Totals(_all_reduce(share.sums), weights, _all_reduce(share.statistics))
-        return {**self.metrics_of(totals), **_all_reduce(counted), "gradient_norm": gradient_norm}
+        return {**self.metrics_of(totals), **_all_reduce(_counted(batch)), "gradient_norm": gradient_norm}
 
     def _share_of(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> "_Share":
         """Forward and backward pass of some rows, whose losses are divided by the weights of the whole global batch."""
@@ -194,6 +192,15 @@ def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
             if all(generator is not known for known in generators):
                 generators.append(generator)
     return generators
+
+
+def _counted(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """How many examples and tokens an update saw; rows that only fill a batch up are not counted, nor is padding."""
+    if "example_weight" not in batch:
+        return {}
+    real = tf.cast(batch["example_weight"] > 0, tf.float32)
+    lengths = tf.reduce_sum(tf.cast(batch["padding_mask"], tf.float32), axis=1)
+    return {"examples": tf.reduce_sum(real), "tokens": tf.reduce_sum(real * lengths)}
 
 
 def _add_up_examples(terms: Terms) -> tuple[dict, dict]:

@@ -77,7 +77,7 @@ def test_every_loss_falls_on_a_fixed_batch(trained):
         assert after[name] < before[name], name
     for name in ("embedding", "hidden_1"):
         assert after[f"r_squared_{name}"] > before[f"r_squared_{name}"], name
-    assert set(history) == set(before) | {"gradient_norm", "examples"}
+    assert set(history) == set(before) | {"gradient_norm", "examples", "tokens"}
 
 
 def test_the_loss_is_the_weighted_sum_of_the_objectives():

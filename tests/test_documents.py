@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks import data_prep, input_pipeline, tasks
+from benchmarks import data_prep, input_pipeline, pretraining, reference_curves, tasks
 from benchmarks.results_table import table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -70,6 +70,17 @@ def test_the_ratios_of_the_readme_are_those_of_the_measured_results():
     two, one, whole = (round(results[key]) for key in keys)
     words = " ".join(read("README.md").split())
     assert f"{two} times as many tokens a second, {one} times with one worker, {whole} times with whole words" in words
+
+
+def test_the_tables_of_training_are_those_of_the_measured_results():
+    text = read("docs/training.md")
+    between = re.search(r"<!-- pretraining table -->\n(.*?)<!-- end of pretraining table -->", text, re.DOTALL)[1]
+    assert between.strip("\n`") == pretraining.table(json.loads(read("docs/results/pretraining.json")))
+    corpora = json.loads(read("docs/results/reference_curves.json"))["corpora"]
+    tables = re.findall(r"<!-- curves of (.+?) -->\n(.*?)<!-- end of curves -->", text, re.DOTALL)
+    assert {name for name, _ in tables} == set(corpora)
+    for name, shown in tables:
+        assert shown.strip() == reference_curves.table(corpora[name]["sizes"]), name
 
 
 def test_every_test_that_the_paper_map_names_exists():

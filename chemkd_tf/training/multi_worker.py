@@ -101,7 +101,7 @@ def distribute(strategy: tf.distribute.Strategy, dataset: tf.data.Dataset) -> tf
 
     Args:
         strategy: of one machine, or of several. On one, `dataset` comes back as it is if a strategy divides it anyway.
-        dataset: global batches whose static size is a multiple of the number of replicas; on every worker the same.
+        dataset: global batches whose size is a multiple of the number of replicas; on every worker the same.
 
     Returns:
         A distributed data set. (TensorFlow's own sharding would hand whole files or batches to a worker.)
@@ -121,14 +121,14 @@ def slices_of_replicas(dataset: tf.data.Dataset, num_replicas: int, replicas: ra
     """The slices of `replicas`, one after the other, batch by batch.
 
     Args:
-        dataset: global batches `[B, ...]`, B static and a multiple of `num_replicas`.
+        dataset: global batches `[B, ...]`, B a multiple of `num_replicas`; where B is static, so is a slice's size.
         num_replicas: on all machines.
         replicas: those of this machine.
     """
 
     def slices(batch):
         def of_here(value):
-            size = value.shape[0] // num_replicas
+            size = tf.shape(value)[0] // num_replicas
             mine = value[replicas.start * size : replicas.stop * size]
             return tf.reshape(mine, tf.concat([[len(replicas), size], tf.shape(value)[1:]], 0))
 
@@ -136,13 +136,11 @@ def slices_of_replicas(dataset: tf.data.Dataset, num_replicas: int, replicas: ra
 
     shared = dataset.map(slices).unbatch()
     # The reshape forgets which dimensions were static; the LSTM wants the number of rows.
-    sizes = {name: spec.shape for name, spec in dataset.element_spec.items()}
-    shared = shared.map(
-        lambda batch: {
-            name: tf.ensure_shape(value, [sizes[name][0] // num_replicas, *sizes[name][1:]])
-            for name, value in batch.items()
-        }
-    )
+    shapes = {
+        name: [spec.shape[0] and spec.shape[0] // num_replicas, *spec.shape[1:]]
+        for name, spec in dataset.element_spec.items()
+    }
+    shared = shared.map(lambda batch: {name: tf.ensure_shape(value, shapes[name]) for name, value in batch.items()})
     return untuned(shared.prefetch(2 * len(replicas)))
 
 

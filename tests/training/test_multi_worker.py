@@ -33,19 +33,24 @@ def rows(dataset):
 
 
 @pytest.mark.parametrize(("replicas", "per_machine"), [(2, 1), (4, 2), (6, 3), (1, 1)])
-def test_the_slices_of_all_replicas_are_the_global_batch(replicas, per_machine):
+@pytest.mark.parametrize("sizes", [(12, 12), (12, 24)])
+def test_the_slices_of_all_replicas_are_the_global_batch(replicas, per_machine, sizes):
     batches = [
-        {"token_ids": np.arange(12 * width).reshape(12, width) + 1000 * width, "weight": np.arange(12.0) + width}
-        for width in (3, 5)  # trimmed batches differ in width
+        {
+            "token_ids": np.arange(size * width).reshape(size, width) + 1000 * width,
+            "weight": np.arange(size) + width / 2,
+        }
+        for size, width in zip(sizes, (3, 5), strict=True)  # trimmed batches differ in width, batches of tokens in rows
     ]
+    static = sizes[0] if sizes[0] == sizes[1] else None
     dataset = tf.data.Dataset.from_generator(
         lambda: iter(batches),
-        output_signature={"token_ids": tf.TensorSpec([12, None], tf.int64), "weight": tf.TensorSpec([12])},
+        output_signature={"token_ids": tf.TensorSpec([static, None], tf.int64), "weight": tf.TensorSpec([static])},
     )
     machines = []
     for first in range(0, replicas, per_machine):
         sliced = multi_worker.slices_of_replicas(dataset, replicas, range(first, first + per_machine))
-        assert sliced.element_spec["token_ids"].shape.as_list() == [12 // replicas, None]
+        assert sliced.element_spec["token_ids"].shape.as_list() == [static and static // replicas, None]
         machines.append(rows(sliced))
     for k, batch in enumerate(batches):
         shares = [share for of_machine in machines for share in of_machine[k * per_machine : (k + 1) * per_machine]]

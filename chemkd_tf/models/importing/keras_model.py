@@ -60,6 +60,11 @@ class KerasModelSource:
         return sorted(path for path in set(self._weights) - set(paths) if not path.startswith(_POOLER))
 
 
+def is_preset_name(given: str) -> bool:
+    """Whether keras-nlp would look for `given` elsewhere than on this machine: a name of its own, or an address."""
+    return "://" in given or any(given in family.backbone.presets for family in FAMILIES.values())
+
+
 def open_preset(given: str) -> KerasModelSource:
     """Loads a keras-nlp preset: a folder, or a name or address that keras-nlp knows how to fetch.
 

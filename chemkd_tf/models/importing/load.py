@@ -18,7 +18,7 @@ from chemkd_tf.models.checkpoints import (
     with_head,
 )
 from chemkd_tf.models.importing.hugging_face import HuggingFaceFolder
-from chemkd_tf.models.importing.keras_model import KerasModelSource, open_preset
+from chemkd_tf.models.importing.keras_model import KerasModelSource, is_preset_name, open_preset
 from chemkd_tf.models.importing.source import Source
 from chemkd_tf.models.importing.tf1_checkpoint import Tf1Checkpoint
 from chemkd_tf.text.vocabulary import load_vocabulary
@@ -54,13 +54,13 @@ def open_source(given: str, flag: str = "init_checkpoint") -> Source:
         return HuggingFaceFolder(given) if "model_type" in config else open_preset(given)
     if os.path.isfile(given + ".index") or os.path.isfile(os.path.join(given, "bert_config.json")):
         return Tf1Checkpoint(given)
-    if os.path.exists(given) or given.startswith((".", os.sep)):
-        raise InputError(
-            f"--{flag}={given}: no checkpoint there; name an earlier --output_dir ({ARCHITECTURE_FILE}), a folder of "
-            "Hugging Face transformers or a keras-nlp preset (config.json), or Google's bert_model.ckpt with "
-            "bert_config.json beside it"
-        )
-    return open_preset(given)
+    if is_preset_name(given):
+        return open_preset(given)
+    raise InputError(
+        f"--{flag}={given}: no checkpoint there; name an earlier --output_dir ({ARCHITECTURE_FILE}), a folder of "
+        "Hugging Face transformers or a keras-nlp preset (config.json), Google's bert_model.ckpt with bert_config.json "
+        "beside it, or one of keras-nlp's preset names, such as bert_base_zh"
+    )
 
 
 def load_encoder(given: str, flag: str, random_init: bool = False) -> Pretrained:

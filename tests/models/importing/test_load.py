@@ -12,6 +12,7 @@ from chemkd_tf.errors import InputError
 from chemkd_tf.export.hugging_face import export_hugging_face
 from chemkd_tf.export.keras_preset import export_keras_preset
 from chemkd_tf.models.checkpoints import save_pretrained
+from chemkd_tf.models.importing.keras_model import is_preset_name
 from chemkd_tf.models.importing.load import (
     cased_entry,
     load_encoder,
@@ -120,6 +121,11 @@ def test_a_folder_without_a_checkpoint_is_refused_with_what_is_expected(given, t
     folder = str(tmp_path / given)
     with pytest.raises(InputError, match="no checkpoint there; name an earlier --output_dir"):
         open_source(folder)
+
+
+def test_names_of_presets_are_known_from_folders():
+    assert is_preset_name("bert_base_zh") and is_preset_name("kaggle://keras/bert/keras/bert_base_zh")
+    assert not is_preset_name("runs/teacher") and not is_preset_name("chinese-bert")
 
 
 def test_a_student_is_no_teacher(tmp_path):

@@ -1,4 +1,4 @@
-"""Pretrains the teacher: a BERT cut to its lower layers, masked language model only (paper section 3.2).
+"""Pretrains the teacher, fresh or imported, cut to its lower layers; masked language model only (paper section 3.2).
 
 python run_pretraining.py --input_file=records/train --vocab_file=vocab.txt --output_dir=runs/teacher
 """

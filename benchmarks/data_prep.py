@@ -41,7 +41,7 @@ from benchmarks.bilstm import processor
 from benchmarks.process_memory import Usage, run_watched
 from chemkd_tf import flags, startup
 from chemkd_tf.atomic import write_json
-from chemkd_tf.config import option, require
+from chemkd_tf.config.options import option, require
 from chemkd_tf.data.blocks import find_files
 from chemkd_tf.errors import InputError
 

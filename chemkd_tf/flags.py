@@ -25,7 +25,7 @@ def define(config_class: type) -> None:
     """Defines one absl flag for every field of `config_class`, with the field's default and help text.
 
     Args:
-        config_class: frozen dataclass whose fields were made by `config.option`; a field's type (`bool`, `int`,
+        config_class: frozen dataclass whose fields were made by `config.options.option`; a field's type (`bool`, `int`,
             `float`, `str` or `tuple[int, ...]`) chooses the kind of flag.
     """
     for field in dataclasses.fields(config_class):

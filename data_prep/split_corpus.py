@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from chemkd_tf import flags
 from chemkd_tf.atomic import atomic_write
-from chemkd_tf.config import SplitConfig, require
+from chemkd_tf.config import SplitConfig
+from chemkd_tf.config.options import require
 from chemkd_tf.data.blocks import find_files, read_lines
 
 flags.define(SplitConfig)

@@ -1,6 +1,7 @@
 """The documents tell the truth about the tree: tables are those of docs/results, what they name exists."""
 
 import json
+import math
 import pathlib
 import re
 
@@ -83,6 +84,15 @@ def test_the_tables_of_training_are_those_of_the_measured_results():
         assert shown.strip() == reference_curves.table(corpora[name]["sizes"]), name
 
 
+def test_the_speed_of_pretraining_in_the_readme_is_what_was_measured():
+    results = json.loads(read("docs/results/pretraining.json"))
+    ours = results["against_hugging_face"]["ours"]["tokens_per_second"]
+    gains = [corpus["gain"] for corpus in results["packing"].values()]
+    words = " ".join(read("README.md").split())
+    assert f"two CPU cores train on {ours:.0f} tokens a second, {results['tokens_per_second_ratio']:.1f} times" in words
+    assert f"({math.floor(10 * min(gains)) / 10} to {max(gains):.1f} times as many on three real corpora)" in words
+
+
 def test_every_test_that_the_paper_map_names_exists():
     named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", read("docs/paper_map.md"))
     assert len(named) > 15
@@ -97,7 +107,11 @@ def test_every_module_that_the_paper_map_names_exists():
 
 
 def test_every_flag_that_the_readme_gives_exists():
-    defined = read("chemkd_tf/config.py") + read("data_prep/sample_corpus.py") + read("benchmarks/data_prep.py")
+    defined = (
+        "".join(read(f"chemkd_tf/config/{name}.py") for name in ("corpus", "records", "training"))
+        + read("data_prep/sample_corpus.py")
+        + read("benchmarks/data_prep.py")
+    )
     ours = re.sub(r" -- --.*?(?=\n    \S|\n\n)", "", read("docs/data.md"), flags=re.DOTALL)  # Beam's stand behind --.
     ours += read("docs/training.md")
     not_ours = {"helpfull", "logdir", "setup_file", "no"}

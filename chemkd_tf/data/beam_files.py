@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from chemkd_tf.config import require
+from chemkd_tf.config.options import require
 from chemkd_tf.data.blocks import find_files
 from chemkd_tf.errors import InputError
 

@@ -52,7 +52,8 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 
-from chemkd_tf.config import PretrainingDataConfig, require
+from chemkd_tf.config import PretrainingDataConfig
+from chemkd_tf.config.options import require
 from chemkd_tf.data.beam_files import (
     absolute,
     beams_complaints,

@@ -78,6 +78,9 @@ def test_a_folder_without_a_preset_is_refused_by_name(tmp_path):
     (tmp_path / "config.json").write_text('{"class_name": "Bert')
     with pytest.raises(InputError, match="config.json: not JSON"):
         open_source(str(tmp_path))
+    (tmp_path / "config.json").write_text("3")
+    with pytest.raises(InputError, match="config.json: no JSON object"):
+        open_source(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 768}))
     with pytest.raises(InputError, match="config.json: not a keras-nlp preset"):
         open_source(str(tmp_path))

@@ -46,6 +46,8 @@ def open_source(given: str, flag: str = "init_checkpoint") -> Source:
     config_file = os.path.join(given, "config.json")
     if os.path.isfile(config_file):
         config = read_json(config_file)
+        if not isinstance(config, dict):
+            raise InputError(f"{config_file}: no JSON object; expected a model's settings")
         if "stage" in config:
             raise InputError(
                 f"--{flag}={given}: no {ARCHITECTURE_FILE} there; the run of '{config['stage']}' that it belongs to "

@@ -1,6 +1,7 @@
 """Settings of the three stages."""
 
 import dataclasses
+import os
 from typing import Any
 
 from chemkd_tf.config.options import option, require
@@ -123,6 +124,11 @@ class PretrainingConfig(TrainingConfig):
         require(
             not self.keep_layers or bool(self.init_checkpoint),
             f"--keep_layers={self.keep_layers} is of --init_checkpoint, which is empty; fresh layers: --num_layers",
+        )
+        require(
+            not self.export_dir
+            or os.path.realpath(self.export_dir) != os.path.realpath(self.init_checkpoint or os.sep),
+            f"--export_dir={self.export_dir} is --init_checkpoint itself, which would be replaced: name another folder",
         )
         self.kept_layers()
         self._require_at_least_one("num_layers", "num_train_steps", "eval_every_steps")

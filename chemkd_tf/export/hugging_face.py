@@ -6,7 +6,7 @@ import shutil
 import keras
 import safetensors.numpy
 
-from chemkd_tf.atomic import write_json
+from chemkd_tf.atomic import atomic_folder, write_json
 from chemkd_tf.models.architecture import TeacherArchitecture
 from chemkd_tf.models.families.family import HEAD_BIAS, HEAD_KERNEL
 from chemkd_tf.models.families.table import FAMILIES
@@ -41,10 +41,13 @@ def export_hugging_face(
         masked_lm: its masked-LM model.
         vocabulary_file: its vocabulary.
         do_lower_case: whether its text is lower-cased.
-        folder: written under a neighbouring name, then renamed; an older one is replaced.
+        folder: written under a neighbouring name, then renamed; an older export is replaced.
 
     Returns:
         `folder`.
+
+    Raises:
+        InputError: something else than an export is there.
     """
     family = FAMILIES[architecture.family]
     tensors = {
@@ -54,27 +57,23 @@ def export_hugging_face(
     if not architecture.tied_decoder:  # two names of one tensor in transformers: the bias inside the matrix's layer
         inner = family.hugging_face_name(HEAD_KERNEL).replace(".weight", ".bias")
         tensors[inner] = tensors[family.hugging_face_name(HEAD_BIAS)].copy()
-    partial = folder.rstrip("/") + ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    os.makedirs(partial)
-    safetensors.numpy.save_file(tensors, os.path.join(partial, WEIGHTS_FILE), metadata={"format": "pt"})
-    write_json(os.path.join(partial, CONFIG_FILE), config_of(architecture, load_vocabulary(vocabulary_file).pad_id))
-    shutil.copyfile(vocabulary_file, os.path.join(partial, "vocab.txt"))
-    write_json(
-        os.path.join(partial, TOKENIZER_FILE),
-        {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": do_lower_case,
-            "model_max_length": architecture.max_sequence_length,
-            "pad_token": PAD,
-            "unk_token": UNKNOWN,
-            "cls_token": START,
-            "sep_token": END,
-            "mask_token": MASK,
-        },
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with atomic_folder(folder, holds=WEIGHTS_FILE) as partial:
+        safetensors.numpy.save_file(tensors, os.path.join(partial, WEIGHTS_FILE), metadata={"format": "pt"})
+        write_json(os.path.join(partial, CONFIG_FILE), config_of(architecture, load_vocabulary(vocabulary_file).pad_id))
+        shutil.copyfile(vocabulary_file, os.path.join(partial, "vocab.txt"))
+        write_json(
+            os.path.join(partial, TOKENIZER_FILE),
+            {
+                "tokenizer_class": "BertTokenizer",
+                "do_lower_case": do_lower_case,
+                "model_max_length": architecture.max_sequence_length,
+                "pad_token": PAD,
+                "unk_token": UNKNOWN,
+                "cls_token": START,
+                "sep_token": END,
+                "mask_token": MASK,
+            },
+        )
     return folder
 
 

@@ -1,11 +1,9 @@
 """A teacher as keras-nlp reads it: a preset of its backbone, with tokeniser and, where it can be said, head."""
 
-import os
-import shutil
-
 import keras
 import keras_nlp
 
+from chemkd_tf.atomic import atomic_folder
 from chemkd_tf.models.architecture import TeacherArchitecture
 from chemkd_tf.models.families.family import Family
 from chemkd_tf.models.families.table import FAMILIES
@@ -26,10 +24,13 @@ def export_keras_preset(
         masked_lm: its masked-LM model.
         vocabulary_file: its vocabulary.
         do_lower_case: whether its text is lower-cased.
-        folder: written under a neighbouring name, then renamed; an older one is replaced.
+        folder: written under a neighbouring name, then renamed; an older preset is replaced.
 
     Returns:
         `folder`.
+
+    Raises:
+        InputError: something else than a preset is there.
     """
     family = FAMILIES[architecture.family]
     values = {variable.path: variable for variable in masked_lm.weights}
@@ -42,17 +43,12 @@ def export_keras_preset(
         saved = family.masked_lm_class(backbone, preprocessor=None)
         for path, variable in head_variables(saved.get_layer("mlm_head")).items():
             variable.assign(values[path])
-    partial = folder.rstrip("/") + ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    saved.save_to_preset(partial)
-    tokenizer = keras_nlp.models.BertTokenizer(
-        vocabulary=list(load_vocabulary(vocabulary_file).tokens), lowercase=do_lower_case
-    )
-    tokenizer.save_to_preset(partial)
+    vocabulary = list(load_vocabulary(vocabulary_file).tokens)
+    with atomic_folder(folder, holds="metadata.json") as partial:
+        saved.save_to_preset(partial)
+        keras_nlp.models.BertTokenizer(vocabulary=vocabulary, lowercase=do_lower_case).save_to_preset(partial)
     for line in unsaid(architecture, family):
         print(f"{folder}: {line}", flush=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
     return folder
 
 

@@ -95,6 +95,11 @@ def test_layers_that_are_no_ascending_numbers_are_refused(given, tmp_path):
         pretraining(tmp_path, keep_layers=given, do_train=False)
 
 
+def test_an_export_over_the_checkpoint_itself_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is --init_checkpoint itself, which would be replaced"):
+        pretraining(tmp_path, do_train=False, export_format="hugging_face", export_dir=f"{FIXTURES / 'bert'}/")
+
+
 def test_a_vocabulary_that_extends_the_checkpoints_grows_it(tmp_path, capsys):
     tokens = (FIXTURES / "bert" / "vocab.txt").read_text("utf-8").split()
     changed = [*tokens, "naohph"]
@@ -108,7 +113,6 @@ def test_a_vocabulary_that_extends_the_checkpoints_grows_it(tmp_path, capsys):
     table, old = found.pop("token_embedding/embeddings"), before.pop("token_embedding/embeddings")
     kept = [index for index, token in enumerate(tokens) if token != "[unused1]"]
     np.testing.assert_array_equal(table[kept], old[kept])
-    # naohph was naoh + [UNK], for ##ph is no entry: so the whole word was [UNK]; its known part is naoh.
     assert table.shape == (41, 16)
     np.testing.assert_array_equal(found.pop("masked_lm_head/output_bias")[kept],
                                   before.pop("masked_lm_head/output_bias")[kept])  # fmt: skip

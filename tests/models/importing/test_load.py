@@ -104,6 +104,21 @@ def test_a_preset_has_the_same_encoder_and_comes_back(name, tmp_path, capsys):
             np.testing.assert_array_equal(found[path], value, err_msg=path)
 
 
+@pytest.mark.parametrize("export", [export_hugging_face, export_keras_preset])
+def test_an_export_replaces_an_older_one_and_nothing_else(export, tmp_path):
+    source = open_source(str(FIXTURES / "bert"))
+    teacher = (*load_teacher(source), source.vocabulary_file, True)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="mine: something else is there"):
+        export(*teacher, str(mine))
+    assert (mine / "thesis.txt").read_text() == "years of work"
+    for _ in range(2):
+        export(*teacher, str(tmp_path / "out") + "/")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
+
+
 def test_a_preset_computes_what_the_teacher_does(tmp_path):
     source = open_source(str(FIXTURES / "bert"))
     architecture, masked_lm = load_teacher(source)

@@ -74,7 +74,7 @@ CLASSIFIERS = {
     ),
     "student_distilled": (
         "--init_checkpoint={directory}/student --teacher_dir={directory}/teacher_{seed} "
-        "--unlabelled_file={directory}/text/corpus.txt --max_unlabelled_texts=2000 --task_prediction_loss_weight=2 "
+        "--unlabelled_file={directory}/text/corpus.txt --max_unlabelled_texts=2000 --prediction_loss_weight=2 "
         "--group_by_length --learning_rate=1e-2 --clip_norm=0 --num_train_epochs=8 --eval_every_epochs=4"
     ),
     "student_undistilled": (

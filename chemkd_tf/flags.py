@@ -20,13 +20,18 @@ from chemkd_tf.errors import InputError, Stopped
 
 FLAGS = flags.FLAGS
 
+_LISTS = {
+    tuple[int, ...]: (int, "integers separated by commas, as in 1,3,5"),
+    tuple[float, ...]: (float, "numbers separated by commas, as in 1,5,4"),
+}
+
 
 def define(config_class: type) -> None:
     """Defines one absl flag for every field of `config_class`, with the field's default and help text.
 
     Args:
         config_class: frozen dataclass whose fields were made by `config.options.option`; a field's type (`bool`, `int`,
-            `float`, `str` or `tuple[int, ...]`) chooses the kind of flag.
+            `float`, `str`, `tuple[int, ...]` or `tuple[float, ...]`) chooses the kind of flag.
     """
     for field in dataclasses.fields(config_class):
         help_text = field.metadata["help"]
@@ -41,7 +46,7 @@ def define(config_class: type) -> None:
             flags.DEFINE_float(field.name, field.default, help_text)
         elif field.type is str:
             flags.DEFINE_string(field.name, field.default, help_text)
-        else:  # tuple[int, ...]
+        else:  # tuple[int, ...] or tuple[float, ...]
             flags.DEFINE_string(field.name, ",".join(map(str, field.default)), help_text + " (comma-separated)")
         # Key flags of the script, as if it had defined them: --help lists those, --helpfull all of absl's too.
         FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[field.name])
@@ -51,18 +56,17 @@ def parse(config_class: type) -> Any:
     """Returns a `config_class` filled from the parsed flags.
 
     Raises:
-        InputError: if a comma-separated list holds something other than integers, or the dataclass refuses a value.
+        InputError: if a comma-separated list holds something other than numbers, or the dataclass refuses a value.
     """
     values = {}
     for field in dataclasses.fields(config_class):
         value = FLAGS[field.name].value
-        if field.type == tuple[int, ...]:
+        if field.type in _LISTS:
+            number, expected = _LISTS[field.type]
             try:
-                value = tuple(int(part) for part in value.split(",") if part.strip())
+                value = tuple(number(part) for part in value.split(",") if part.strip())
             except ValueError:
-                raise InputError(
-                    f"--{field.name}={value}: expected integers separated by commas, as in 1,3,5"
-                ) from None
+                raise InputError(f"--{field.name}={value}: expected {expected}") from None
         values[field.name] = value
     return config_class(**values)
 

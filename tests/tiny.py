@@ -8,11 +8,13 @@ import tensorflow as tf
 
 from chemkd_tf.config import DistillationConfig, PretrainingConfig
 from chemkd_tf.distillation.distiller import Distiller
-from chemkd_tf.distillation.recipes import make_objectives
+from chemkd_tf.distillation.recipes import Setting, make_phases, make_recipe
 from chemkd_tf.models.architecture import StudentArchitecture, TeacherArchitecture
 from chemkd_tf.models.checkpoints import build_encoder
+from chemkd_tf.models.embedding_split import split_at_embedding
 from chemkd_tf.models.heads import masked_lm_model
 from chemkd_tf.stages.pretrain import MaskedLanguageModel
+from chemkd_tf.stages.task_distillation import state_names, with_states
 
 VOCABULARY = 50
 TEACHER_WIDTH = 24
@@ -124,15 +126,25 @@ def language_model(
     return model
 
 
+def setting(config, teacher=None, student=None) -> Setting:
+    """Of a corpus; `teacher` and `student` are changes to the tiny architectures."""
+    return Setting(
+        config, teacher_architecture(**(teacher or {})), student_architecture(**(student or {})), is_task=False
+    )
+
+
 def distiller(config=None, teacher=None, student=None, random_seed: int = 7, num_train_steps: int = 100) -> Distiller:
     """A compiled distillation without warm-up; `teacher` and `student` are changes to the tiny architectures."""
     config = config or distillation_config()
-    of_teacher, of_student = teacher_architecture(**(teacher or {})), student_architecture(**(student or {}))
-    objectives = make_objectives(config, of_teacher, of_student)
-    for seed, (objective, _) in enumerate(objectives):
+    of = setting(config, teacher, student)
+    recipe = make_recipe(of)
+    for seed, (objective, _) in enumerate(recipe.objectives):
         randomise(objective, seed)
-    model = Distiller(masked_lm(of_teacher, seed=3), masked_lm(of_student, seed=4), objectives, random_seed)
-    model.compile_for(config, num_train_steps, num_warmup_steps=0)
+    models = (masked_lm(of.teacher, seed=3), masked_lm(of.student, seed=4))
+    taught, learning = (with_states(model, names) for model, names in zip(models, state_names(recipe), strict=True))
+    parts = split_at_embedding(learning) if recipe.perturbed else None
+    model = Distiller(taught, learning, recipe.objectives, random_seed, student_parts=parts)
+    model.compile_for_phases(config, make_phases(recipe, of, num_train_steps, num_warmup_steps=0))
     return model
 
 

@@ -7,6 +7,9 @@ a text had a single masked token, `[B, 1]`. To the batch contract are added
     label_weight    float32 [B]    what an example weighs whose right answers are known
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from chemkd_tf.models import states
@@ -44,3 +47,25 @@ def with_one_position(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         name: value[:, None] if name in (states.LOGITS, states.REPRESENTATION) else value
         for name, value in outputs.items()
     }
+
+
+class View(NamedTuple):
+    """How a distiller reads batches and states.
+
+    Attributes:
+        batch: see `of_corpus` and `of_task`.
+        outputs: states as `[B, P, ...]`.
+        is_task: whether only some rows may be taught.
+    """
+
+    batch: Callable[[dict], dict]
+    outputs: Callable[[dict], dict]
+    is_task: bool
+
+
+CORPUS = View(of_corpus, dict, is_task=False)
+
+
+def task(teach_unlabelled_only: bool) -> View:
+    """Returns the view of a task; see `of_task`."""
+    return View(lambda batch: of_task(batch, teach_unlabelled_only), with_one_position, is_task=True)

@@ -84,9 +84,7 @@ def normalised_squared_error(
     return distance * weights, weights
 
 
-def cosine_distance(
-    projected: tf.Tensor, teacher: tf.Tensor, token_weights: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def cosine_distance(projected: tf.Tensor, teacher: tf.Tensor, token_weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """L_cos of DistilBERT (Sanh et al. 2019, arXiv:1910.01108, section 3): 1 - cos(s, t), from 0 to 2.
 
     Args:

@@ -41,6 +41,14 @@ class TeacherArchitecture:
     layer_norm_epsilon: float = 1e-12
     tied_decoder: bool = True
 
+    @property
+    def embedding_width(self) -> int:
+        return self.hidden_dim
+
+    @property
+    def layer_width(self) -> int:
+        return self.hidden_dim
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentArchitecture:
@@ -59,6 +67,14 @@ class StudentArchitecture:
     dropout: float = 0.0
     max_sequence_length: int = 128
     num_segments: int = 2
+
+    @property
+    def embedding_width(self) -> int:
+        return self.hidden_dim
+
+    @property
+    def layer_width(self) -> int:
+        return 2 * (self.units_per_direction or self.hidden_dim // 2)
 
 
 Architecture = TeacherArchitecture | StudentArchitecture

@@ -17,7 +17,6 @@ Shapes: B batch, T tokens, P masked positions, H width, V vocabulary, C classes.
 EMBEDDING = "embedding"
 LOGITS = "logits"
 REPRESENTATION = "representation"
-TAUGHT_LOGITS = "taught_logits"  # in a batch: the teacher's answers [B, C], asked for beforehand
 MASK_POSITIONS = "mask_positions"
 ENCODER_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
@@ -30,6 +29,11 @@ def hidden(layer: int) -> str:
 def attention_scores(layer: int) -> str:
     """Name of the attention scores of transformer layer `layer`, counted from 1."""
     return f"attention_scores_{layer}"
+
+
+def taught(state: str) -> str:
+    """Name, in a batch, of a state of the teacher that was asked for beforehand."""
+    return f"taught_{state}"
 
 
 def select(batch: dict, names: tuple[str, ...]) -> dict:

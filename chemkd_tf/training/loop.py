@@ -19,7 +19,9 @@ from chemkd_tf.workdir import BEST_FOLDER, WorkingDirectory
 
 # In the memory that checkpoints keep, beside what a stage puts there.
 _BEST_LOSS, _BEST_STEP = "best_held_out_loss", "best_held_out_step"
-_PHASE, _PHASE_START, _OF_PHASE = "phase", "phase_start", "of_phase"
+_PHASE, _PHASE_START = "phase", "phase_start"
+# In it: what a stage remembers of one phase alone.
+OF_PHASE = "of_phase"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,7 @@ def train(
     checkpoints = StepCheckpoints(directory, model)
     chief.restore(strategy, model, checkpoints)
     memory = checkpoints.host.values
-    memory.setdefault(_OF_PHASE, {})
+    memory.setdefault(OF_PHASE, {})
     if first_step:
         print(f"resuming {label} after update {first_step:,}", flush=True)
     workdir.truncate_metrics(first_step)
@@ -110,7 +112,7 @@ def _memory_of_next_phase(memory: dict, number: int, step: int) -> dict:
     """What is remembered beyond a phase: what a stage put there for all of them."""
     left_behind = ("stopped", _BEST_LOSS, _BEST_STEP)
     kept = {name: value for name, value in memory.items() if name not in left_behind}
-    return {**kept, _PHASE: number, _PHASE_START: step, _OF_PHASE: {}}
+    return {**kept, _PHASE: number, _PHASE_START: step, OF_PHASE: {}}
 
 
 def _train_phase(

@@ -57,9 +57,14 @@ class ReplicaExactModel(keras.Model):
         """
         raise NotImplementedError
 
-    def compute_perturbed_terms(self, batch: dict[str, tf.Tensor], perturbation: tf.Tensor) -> Terms:
-        """`compute_terms` while training, with `perturbation` added to the embeddings."""
-        raise NotImplementedError
+    def compute_training_terms(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> Terms:
+        """`compute_terms` of some rows of a batch for an update.
+
+        Args:
+            batch: the rows.
+            total_weights: of each loss, in the whole global batch.
+        """
+        return self.compute_terms(batch, training=True)
 
     def compute_weights(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns the weights of `compute_terms` while training, from the batch alone: loss name to float32 `[B]`.
@@ -131,15 +136,6 @@ class ReplicaExactModel(keras.Model):
             if self.loss_weights.get(name)
         )
 
-    def perturbation(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> tf.Tensor | None:
-        """Returns what `compute_terms` is to add to the embeddings while training; None: nothing.
-
-        Args:
-            batch: some rows.
-            total_weights: of each loss, in the whole global batch.
-        """
-        return None
-
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update; called by `fit` in the context of a replica, with that replica's share of the batch."""
         weights = _all_reduce({name: tf.reduce_sum(value) for name, value in self.compute_weights(batch).items()})
@@ -159,12 +155,8 @@ class ReplicaExactModel(keras.Model):
 
     def _share_of(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> "_Share":
         """Forward and backward pass of some rows, whose losses are divided by the weights of the whole global batch."""
-        perturbation = self.perturbation(batch, total_weights)
         with tf.GradientTape() as tape:
-            if perturbation is None:
-                terms = self.compute_terms(batch, training=True)
-            else:
-                terms = self.compute_perturbed_terms(batch, perturbation)
+            terms = self.compute_training_terms(batch, total_weights)
             sums, _ = add_up_examples(terms)
             objective = self.objective(sums, total_weights)
         variables = self.moving_variables()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from chemkd_tf.distillation.recipes import RECIPES, make_objectives
+from chemkd_tf.distillation.recipes import RECIPES, Setting, make_recipe
 from chemkd_tf.errors import InputError
 
 SIX_LAYERS = {"num_layers": 6}
@@ -17,9 +17,7 @@ def paper_config(**changes):
 
 
 def objectives(config):
-    return make_objectives(
-        config, tiny.teacher_architecture(**SIX_LAYERS), tiny.student_architecture(num_layers=config.num_student_layers)
-    )
+    return make_recipe(tiny.setting(config, SIX_LAYERS, {"num_layers": config.num_student_layers})).objectives
 
 
 def test_the_layer_map_pairs_student_layer_h_with_teacher_layer_f_of_h():
@@ -43,11 +41,14 @@ def test_the_losses_carry_the_names_and_the_weights_of_the_flags():
 
 def test_the_projections_fit_the_widths_of_both_models():
     config = paper_config()
-    teacher, student = tiny.teacher_architecture(**SIX_LAYERS), tiny.student_architecture(units_per_direction=7)
-    (embedding, _), (hidden, _), _ = make_objectives(config, teacher, student)
+    teacher, student = (
+        tiny.teacher_architecture(**SIX_LAYERS),
+        tiny.student_architecture(units_per_direction=7, num_layers=3),
+    )
+    (embedding, _), (hidden, _), _ = make_recipe(Setting(config, teacher, student, False)).objectives
     assert [tuple(v.shape) for v in embedding.trainable_variables] == [(tiny.STUDENT_WIDTH, tiny.TEACHER_WIDTH)]
     assert [tuple(v.shape) for v in hidden.trainable_variables] == [(14, tiny.TEACHER_WIDTH)] * 3
-    (_, (hidden, _), _) = make_objectives(paper_config(share_projection=True), teacher, student)
+    (_, (hidden, _), _) = make_recipe(Setting(paper_config(share_projection=True), teacher, student, False)).objectives
     assert [tuple(v.shape) for v in hidden.trainable_variables] == [(14, tiny.TEACHER_WIDTH)]
 
 

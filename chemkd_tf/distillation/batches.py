@@ -1,7 +1,7 @@
 """One view of both kinds of batches, so that an objective serves the corpus and a task alike.
 
-A corpus has predictions at its masked tokens, over the vocabulary; a task has one for each text, over the classes: as if
-a text had a single masked token, `[B, 1]`. To the batch contract are added
+A corpus has predictions at its masked tokens, over the vocabulary; a task has one for each text, over the classes: as
+if a text had a single masked token, `[B, 1]`. To the batch contract are added
 
     transfer_weight float32 [B]    what an example weighs that is learnt from the teacher
     label_weight    float32 [B]    what an example weighs whose right answers are known

@@ -17,9 +17,9 @@ States = dict[str, tf.Tensor]
 class Distiller(ReplicaExactModel):
     """Trains the student and the objectives' projections; the teacher never moves and never drops out.
 
-    Its `train_step` is that of `ReplicaExactModel`. A phase that is `perturbed` takes its updates as LRC-BERT does (Fu et
-    al. 2021, arXiv:2012.07335, section 3.4): the gradient of the loss with respect to the student's embedding state is
-    added to that state, what lies above is computed again, and the second loss is what the student learns from.
+    Its `train_step` is that of `ReplicaExactModel`. A phase that is `perturbed` takes its updates as LRC-BERT does (Fu
+    et al. 2021, arXiv:2012.07335): the gradient of the loss with respect to the student's embedding state is added to
+    that state, what lies above is computed again, and the second loss is what the student learns from.
 
     Args:
         teacher: model that returns states.
@@ -68,8 +68,8 @@ class Distiller(ReplicaExactModel):
         for objective in self.objectives:
             if objective.compares_examples and config.gradient_accumulation_steps > 1:
                 raise InputError(
-                    f"--gradient_accumulation_steps={config.gradient_accumulation_steps}: {objective.name} compares the "
-                    "samples of a batch with each other, so it can't be computed in parts; give a smaller "
+                    f"--gradient_accumulation_steps={config.gradient_accumulation_steps}: {objective.name} compares "
+                    "the samples of a batch with each other, so it can't be computed in parts; give a smaller "
                     "--train_batch_size or more replicas"
                 )
         super().compile_for_phases(config, phases, use_xla)

@@ -236,7 +236,7 @@ def _labels(setting: Setting, weight: float = 1.0) -> WeightedObjectives:
 
 
 def _labels_of_task(setting: Setting) -> WeightedObjectives:
-    """The labels, which count beside every method (paper section 4.3.1); on a corpus the teacher alone is learnt from."""
+    """The labels, which count beside every method (paper section 4.3.1); nothing of the kind on a corpus."""
     return _labels(setting) if setting.is_task else []
 
 

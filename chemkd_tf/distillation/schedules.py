@@ -2,8 +2,8 @@
 
 A schedule is a function of a `Plan` to phases. A new one is a function and a row of `SCHEDULES`.
 
-Stages go from the bottom to the top: embedding, hidden, prediction. Sources: the paper's "learning at different stages";
-Mukherjee and Awadallah 2020 (XtremeDistil, arXiv:2004.05686), section 3, for gradual unfreezing.
+Stages go from the bottom to the top: embedding, hidden, prediction. Sources: the paper's "learning at different
+stages"; Mukherjee and Awadallah 2020 (XtremeDistil, arXiv:2004.05686) for gradual unfreezing.
 """
 
 import dataclasses
@@ -65,14 +65,16 @@ Schedule = Callable[[Plan], list[Phase]]
 
 def joint(plan: Plan) -> list[Phase]:
     """All losses at once: a single phase."""
+    if len(plan.proportions) > 1:
+        raise InputError(_wrong_proportions(plan, ["all losses"]))
     return _phases(plan, [Part("", 1.0, plan.weights_of(*STAGES))])
 
 
 def stagewise(plan: Plan) -> list[Phase]:
     """A phase for each stage, with that stage's losses alone; it trains what they reach.
 
-    embedding: the embedding; hidden: embedding and layers; prediction: everything. What an earlier stage has learnt thus
-    goes on moving, under another loss.
+    embedding: the embedding; hidden: embedding and layers; prediction: everything. What an earlier stage has learnt
+    thus goes on moving, under another loss.
     """
     return _phases(plan, [_stage(plan, stage) for stage in plan.stages()])
 
@@ -178,6 +180,6 @@ def _phases(plan: Plan, found: list[Part]) -> list[Phase]:
 def _wrong_proportions(plan: Plan, names: list[str]) -> str:
     given = ",".join(f"{share:g}" for share in plan.proportions)
     return (
-        f"--phase_proportions={given}: {len(plan.proportions)} numbers, but the schedule has {len(names)} stages: "
-        + ", ".join(names)
+        f"--phase_proportions={given}: {len(plan.proportions)} numbers, but the schedule has {len(names)} "
+        f"stage{'s' if len(names) > 1 else ''}: " + ", ".join(names)
     )

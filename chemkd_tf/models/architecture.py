@@ -43,10 +43,12 @@ class TeacherArchitecture:
 
     @property
     def embedding_width(self) -> int:
+        """Of the state `embedding`."""
         return self.hidden_dim
 
     @property
     def layer_width(self) -> int:
+        """Of the states `hidden_h`."""
         return self.hidden_dim
 
 
@@ -70,10 +72,12 @@ class StudentArchitecture:
 
     @property
     def embedding_width(self) -> int:
+        """Of the state `embedding`."""
         return self.hidden_dim
 
     @property
     def layer_width(self) -> int:
+        """Of the states `hidden_h`."""
         return 2 * (self.units_per_direction or self.hidden_dim // 2)
 
 

@@ -17,7 +17,7 @@ def layer(number: int) -> str:
 def part_of(path: str) -> str:
     """Returns the part that the variable with this path belongs to: `EMBEDDING`, `layer(h)` or `HEAD`.
 
-    The matrix with which a masked-LM head goes over to the vocabulary is the token embedding's: a part of the embedding.
+    The matrix with which a masked-LM head goes over to the vocabulary is the token embedding: a part of the embedding.
     """
     first = path.split("/")[0]
     if found := _BILSTM.match(first):

@@ -1,4 +1,4 @@
-"""What stage 3 does where a fine-tuned teacher is given: the student learns from it beside the labels (section 4.3.1)."""
+"""What stage 3 does where a fine-tuned teacher is given: it is learnt from beside the labels (paper section 4.3.1)."""
 
 import hashlib
 import os

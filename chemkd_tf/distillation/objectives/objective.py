@@ -35,8 +35,8 @@ class Objective(keras.layers.Layer):
         stage: one of `STAGES`.
 
     Attributes:
-        compares_examples: whether an example's loss depends on other examples of the global batch. Such a batch can't be
-            computed in parts.
+        compares_examples: whether an example's loss depends on other examples of the global batch. Such a batch can't
+            be computed in parts.
     """
 
     student_states: tuple[str, ...] = ()

@@ -50,20 +50,16 @@ class StateMatching(Objective):
     def call(self, student: dict, teacher: dict, batch: dict) -> Outcome:
         """Adds up the pairs' losses (paper: the sum over h of the means)."""
         counted = self.count_tokens(batch)
-        total, weight, statistics = 0.0, None, {}
-        pairs = [
-            (name, project(student[name]), teacher[of_teacher])
-            for name, of_teacher, project in zip(
-                self.student_states, self.teacher_states, self.projections, strict=True
-            )
+        projected = [
+            project(student[name]) for name, project in zip(self.student_states, self.projections, strict=True)
         ]
-        for (summed, weight), (name, projected, target) in zip(
-            self.pair_losses([pair[1:] for pair in pairs], counted, batch), pairs, strict=True
-        ):
-            total += summed
-            fit = _fit_statistics(projected, target, counted)
+        pairs = list(zip(projected, (teacher[name] for name in self.teacher_states), strict=True))
+        sums, weights = zip(*self.pair_losses(pairs, counted, batch), strict=True)
+        statistics = {}
+        for name, pair in zip(self.student_states, pairs, strict=True):
+            fit = _fit_statistics(*pair, counted)
             statistics.update({f"{name}/{key}": value for key, value in fit.items()})
-        return Outcome((total, weight), statistics)
+        return Outcome((tf.add_n(sums), weights[0]), statistics)
 
     def pair_losses(
         self, pairs: list[tuple[tf.Tensor, tf.Tensor]], counted: tf.Tensor, batch: dict

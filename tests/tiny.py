@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from chemkd_tf.config import DistillationConfig, PretrainingConfig
+from chemkd_tf.config import ClassificationConfig, DistillationConfig, PretrainingConfig
+from chemkd_tf.distillation.batches import CORPUS, task
 from chemkd_tf.distillation.distiller import Distiller
 from chemkd_tf.distillation.recipes import Setting, make_phases, make_recipe
 from chemkd_tf.models.architecture import StudentArchitecture, TeacherArchitecture
 from chemkd_tf.models.checkpoints import build_encoder
 from chemkd_tf.models.embedding_split import split_at_embedding
-from chemkd_tf.models.heads import masked_lm_model
+from chemkd_tf.models.heads import classification_model, classification_states, masked_lm_model
 from chemkd_tf.stages.pretrain import MaskedLanguageModel
 from chemkd_tf.stages.task_distillation import state_names, with_states
 
@@ -21,6 +22,7 @@ TEACHER_WIDTH = 24
 STUDENT_WIDTH = 10
 TOKENS = 12
 PREDICTIONS = 4
+CLASSES = 3
 
 ENCODER_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 MASKED_LM_INPUTS = (*ENCODER_INPUTS, "mask_positions")
@@ -126,26 +128,62 @@ def language_model(
     return model
 
 
-def setting(config, teacher=None, student=None) -> Setting:
-    """Of a corpus; `teacher` and `student` are changes to the tiny architectures."""
-    return Setting(
-        config, teacher_architecture(**(teacher or {})), student_architecture(**(student or {})), is_task=False
-    )
+def setting(config, teacher=None, student=None, is_task=False) -> Setting:
+    """`teacher` and `student` are changes to the tiny architectures; a student with heads is a transformer."""
+    shape = teacher_architecture if "num_heads" in (student or {}) else student_architecture
+    return Setting(config, teacher_architecture(**(teacher or {})), shape(**(student or {})), is_task)
 
 
 def distiller(config=None, teacher=None, student=None, random_seed: int = 7, num_train_steps: int = 100) -> Distiller:
     """A compiled distillation without warm-up; `teacher` and `student` are changes to the tiny architectures."""
-    config = config or distillation_config()
-    of = setting(config, teacher, student)
+    of = setting(config or distillation_config(), teacher, student)
+    models = (masked_lm(of.teacher, seed=3), masked_lm(of.student, seed=4))
+    return _distiller(of, models, CORPUS, random_seed, num_train_steps)
+
+
+def task_distiller(
+    config, teacher=None, student=None, random_seed: int = 1, num_train_steps: int = 100, pooling: str = "mean"
+) -> Distiller:
+    """The same for a task: a teacher that drops out, and a student, both classifiers of `CLASSES`."""
+    of = setting(config, teacher, student, is_task=True)
+    shapes = ((of.teacher, 0.5), (of.student, 0.0))
+    networks = [
+        randomise(classification_model(build_encoder(shape), CLASSES, pooling, dropout), seed)
+        for seed, (shape, dropout) in enumerate(shapes, start=3)
+    ]
+    models = tuple(map(classification_states, networks))
+    return _distiller(of, models, task(bool(config.unlabelled_file)), random_seed, num_train_steps)
+
+
+def _distiller(of: Setting, models, view, random_seed: int, num_train_steps: int) -> Distiller:
     recipe = make_recipe(of)
     for seed, (objective, _) in enumerate(recipe.objectives):
         randomise(objective, seed)
-    models = (masked_lm(of.teacher, seed=3), masked_lm(of.student, seed=4))
     taught, learning = (with_states(model, names) for model, names in zip(models, state_names(recipe), strict=True))
     parts = split_at_embedding(learning) if recipe.perturbed else None
-    model = Distiller(taught, learning, recipe.objectives, random_seed, student_parts=parts)
-    model.compile_for_phases(config, make_phases(recipe, of, num_train_steps, num_warmup_steps=0))
+    model = Distiller(taught, learning, recipe.objectives, random_seed, view, parts)
+    model.compile_for_phases(of.config, make_phases(recipe, of, num_train_steps, num_warmup_steps=0))
     return model
+
+
+def classification_config(**changes) -> ClassificationConfig:
+    """Distillation on a task, with unlabelled texts."""
+    values = dict(
+        do_train=True, data_dir="labels", init_checkpoint="student", output_dir="output", teacher_dir="teacher",
+        unlabelled_file="corpus", learning_rate=1e-3, layer_map=(1, 2),
+    )  # fmt: skip
+    return ClassificationConfig(**{**values, **changes})
+
+
+def task_batch(seed: int = 4) -> dict[str, np.ndarray]:
+    """Six texts, the last four without a label; the last one only fills the batch."""
+    kept = {name: value for name, value in batch(seed=seed).items() if not name.startswith("mask_")}
+    return {
+        **kept,
+        "label_ids": np.array([2, 0, 0, 0, 0, 0], np.int32),
+        "has_label": np.array([1, 1, 0, 0, 0, 0], np.float32),
+        "example_weight": np.array([1, 1, 1, 1, 1, 0], np.float32),
+    }
 
 
 def one_layer_distiller(config=None, teacher=None, student=None, **arguments) -> Distiller:

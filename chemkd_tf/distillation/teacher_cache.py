@@ -54,7 +54,7 @@ class TeacherCache:
         if self.num_bytes > limit_gb * _GIGABYTE:
             shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in self.shapes.items())
             raise InputError(
-                f"--teacher_cache_gb={limit_gb:g}: what the teacher says would take {self.num_bytes / _GIGABYTE:.2f} "
+                f"--teacher_cache_gb={limit_gb:g}: what the teacher says would take {self.num_bytes / _GIGABYTE:.3g} "
                 f"GB ({shapes}); give more, a smaller --max_unlabelled_texts or --max_seq_length, a method with fewer "
                 "states, or --teacher_cache_gb=0 to ask the teacher at every update"
             )

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from chemkd_tf.config.options import option, require
+from chemkd_tf.config.student import StudentShape
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,19 +158,13 @@ class PretrainingConfig(TrainingConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DistillationConfig(TrainingConfig):
-    """`run_distill.py`: embedding, hidden and prediction layers of the teacher into a BiLSTM (paper section 3.3)."""
+class DistillationConfig(TrainingConfig, StudentShape):
+    """`run_distill.py`: embedding, hidden and prediction layers of the teacher into a student (paper section 3.3)."""
 
     input_file: str = option("", "TFRecords for distillation: a prefix, files or globs, comma-separated.")
     eval_input_file: str = option("", "TFRecords of held-out text; empty: no evaluation.")
     teacher_dir: str = option(
         "", "Working directory of run_pretraining.py, or best/ in it: the weights with the lowest held-out loss."
-    )
-    num_student_layers: int = option(3, "BiLSTM layers (paper: 3).")
-    student_width: int = option(200, "Width d' of the student's states: both directions together (paper: d' = 200).")
-    units_per_direction: int = option(0, "Width of one direction; 0: half of --student_width.")
-    student_embedding: str = option(
-        "full", "full: token + segment + position, summed (paper). token: token embedding alone.", ("full", "token")
     )
     layer_map: tuple[int, ...] = option(
         (1, 3, 5), "Teacher layer f(h) for each student layer h, from 1 (paper: 2h - 1)"
@@ -196,22 +191,19 @@ class DistillationConfig(TrainingConfig):
             bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py"
         )
         require(bool(self.teacher_dir), "--teacher_dir is empty: name the --output_dir of run_pretraining.py")
+        self.require_student()
         require(
             len(self.layer_map) == self.num_student_layers,
             f"--layer_map={','.join(map(str, self.layer_map))} names {len(self.layer_map)} teacher layers, the student "
             f"has --num_student_layers={self.num_student_layers}: name one teacher layer for each student layer",
         )
-        self._require_at_least_one("num_student_layers", "num_train_steps", "eval_every_steps", "patience")
+        self._require_at_least_one("num_train_steps", "eval_every_steps", "patience")
         require(self.train_batch_tokens >= 0, f"--train_batch_tokens={self.train_batch_tokens}: 0 (off) or more")
         weights = ("embedding_loss_weight", "hidden_loss_weight", "prediction_loss_weight")
         for name in weights:
             require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (off) or more")
         require(any(getattr(self, name) for name in weights), f"--{' --'.join(weights)}: at least one above 0")
         require(self.temperature > 0, f"--temperature={self.temperature}: above 0")
-        require(
-            self.units_per_direction > 0 or self.student_width % 2 == 0,
-            f"--student_width={self.student_width} can't be halved: even, or give --units_per_direction",
-        )
         require(
             not self.stop_when_converged or bool(self.eval_input_file),
             "--stop_when_converged needs --eval_input_file: convergence is judged on held-out text",

@@ -6,24 +6,21 @@ from chemkd_tf.config import DistillationConfig
 from chemkd_tf.distillation.objectives import Objective, PredictionMatching, StateMatching
 from chemkd_tf.errors import InputError
 from chemkd_tf.models import states
-from chemkd_tf.models.architecture import StudentArchitecture, TeacherArchitecture
+from chemkd_tf.models.architecture import Architecture, TeacherArchitecture
 
 WeightedObjectives = list[tuple[Objective, float]]
 
 
-def layered(
-    config: DistillationConfig, teacher: TeacherArchitecture, student: StudentArchitecture
-) -> WeightedObjectives:
+def layered(config: DistillationConfig, teacher: TeacherArchitecture, student: Architecture) -> WeightedObjectives:
     """The paper's method (section 3.3): L = a·L_emb + b·L_hid + c·L_pred."""
-    layer_width = 2 * (student.units_per_direction or student.hidden_dim // 2)
     pairs = [
         (states.hidden(student_layer), states.hidden(teacher_layer))
         for student_layer, teacher_layer in enumerate(config.layer_map, start=1)
     ]
     embedding = StateMatching(
-        "embedding_loss", [(states.EMBEDDING, states.EMBEDDING)], student.hidden_dim, teacher.hidden_dim
+        "embedding_loss", [(states.EMBEDDING, states.EMBEDDING)], student.embedding_width, teacher.embedding_width
     )
-    hidden = StateMatching("hidden_loss", pairs, layer_width, teacher.hidden_dim, config.share_projection)
+    hidden = StateMatching("hidden_loss", pairs, student.layer_width, teacher.layer_width, config.share_projection)
     prediction = PredictionMatching("prediction_loss", config.temperature)
     return [
         (embedding, config.embedding_loss_weight),
@@ -32,13 +29,13 @@ def layered(
     ]
 
 
-RECIPES: dict[str, Callable[[DistillationConfig, TeacherArchitecture, StudentArchitecture], WeightedObjectives]] = {
+RECIPES: dict[str, Callable[[DistillationConfig, TeacherArchitecture, Architecture], WeightedObjectives]] = {
     "layered": layered,
 }
 
 
 def make_objectives(
-    config: DistillationConfig, teacher: TeacherArchitecture, student: StudentArchitecture
+    config: DistillationConfig, teacher: TeacherArchitecture, student: Architecture
 ) -> WeightedObjectives:
     """Returns the objectives of --method.
 

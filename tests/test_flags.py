@@ -112,6 +112,21 @@ def test_a_value_outside_the_choices_is_refused(parse):
         (PretrainingConfig, ("--eval_every_steps=0",), "--eval_every_steps=0: at least 1"),
         (DistillationConfig, ("--student_width=201",),
          "--student_width=201 can't be halved: even, or give --units_per_direction"),
+        (DistillationConfig, ("--student_width=0",), "--student_width=0: at least 1"),
+        (DistillationConfig, ("--units_per_direction=-1",), "--units_per_direction=-1: 0 (default) or more"),
+        (DistillationConfig, ("--student_attention_heads=4",),
+         "--student_attention_heads is of --student=transformer, this is --student=bilstm: leave it out"),
+        (DistillationConfig, ("--init_student_layers=1,3,5",),
+         "--init_student_layers is of --student=transformer, this is --student=bilstm: leave it out"),
+        (DistillationConfig, ("--student=transformer", "--student_embedding=token"),
+         "--student_embedding is of --student=bilstm, this is --student=transformer: leave it out"),
+        (DistillationConfig, ("--student=transformer", "--student_attention_heads=12"),
+         "--student_width=200 is not a multiple of --student_attention_heads=12"),
+        (DistillationConfig, ("--student=transformer", "--init_student_layers=1,3"),
+         "--init_student_layers=1,3 names 2 teacher layers, the student has --num_student_layers=3: name one teacher "
+         "layer for each student layer"),
+        (DistillationConfig, ("--student=transformer", "--init_student_layers=1,3,5", "--embedding_init=pca"),
+         "--init_student_layers=1,3,5 brings the teacher's embedding along: leave out --embedding_init"),
         (DistillationConfig, ("--stop_when_converged",),
          "--stop_when_converged needs --eval_input_file: convergence is judged on held-out text"),
         (DistillationConfig, ("--teacher_dir=",),
@@ -139,6 +154,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(parse, config_class, a
 
 def test_an_odd_width_is_fine_with_units_per_direction(parse):
     assert parse(DistillationConfig, *DISTILL, "--student_width=201", "--units_per_direction=9").student_width == 201
+    assert parse(DistillationConfig, *DISTILL, "--student_width=201", "--student=transformer").student_width == 201
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Tiny models and batches: what the tests of models, distillation and training are run on."""
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
@@ -9,13 +10,12 @@ import tensorflow as tf
 from chemkd_tf.config import ClassificationConfig, DistillationConfig, PretrainingConfig
 from chemkd_tf.distillation.batches import CORPUS, task
 from chemkd_tf.distillation.distiller import Distiller
-from chemkd_tf.distillation.recipes import Setting, make_phases, make_recipe
+from chemkd_tf.distillation.recipes import Setting
 from chemkd_tf.models.architecture import StudentArchitecture, TeacherArchitecture
 from chemkd_tf.models.checkpoints import build_encoder
-from chemkd_tf.models.embedding_split import split_at_embedding
 from chemkd_tf.models.heads import classification_model, classification_states, masked_lm_model
 from chemkd_tf.stages.pretrain import MaskedLanguageModel
-from chemkd_tf.stages.task_distillation import state_names, with_states
+from chemkd_tf.stages.teaching import make_distiller
 
 VOCABULARY = 50
 TEACHER_WIDTH = 24
@@ -156,13 +156,11 @@ def task_distiller(
 
 
 def _distiller(of: Setting, models, view, random_seed: int, num_train_steps: int) -> Distiller:
-    recipe = make_recipe(of)
-    for seed, (objective, _) in enumerate(recipe.objectives):
+    """With projections that depend on nothing but their number."""
+    of = dataclasses.replace(of, config=dataclasses.replace(of.config, random_seed=random_seed))
+    model = make_distiller(of, *models, view, num_train_steps, num_warmup_steps=0)
+    for seed, objective in enumerate(model.objectives):
         randomise(objective, seed)
-    taught, learning = (with_states(model, names) for model, names in zip(models, state_names(recipe), strict=True))
-    parts = split_at_embedding(learning) if recipe.perturbed else None
-    model = Distiller(taught, learning, recipe.objectives, random_seed, view, parts)
-    model.compile_for_phases(of.config, make_phases(recipe, of, num_train_steps, num_warmup_steps=0))
     return model
 
 

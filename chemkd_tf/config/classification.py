@@ -89,7 +89,7 @@ class ClassificationConfig(MethodConfig, TrainingConfig):
             "without unlabelled texts; choose a smaller --unlabelled_batch_size",
         )
         require(self.max_unlabelled_texts >= 0, f"--max_unlabelled_texts={self.max_unlabelled_texts}: 0 (all) or more")
-        self.check_method()
+        self.require_method()
         for name in ("representation_loss_weight", "teacher_cache_gb"):
             require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (off) or more")
         self._require_at_least_one("eval_every_epochs", "unlabelled_batch_size")

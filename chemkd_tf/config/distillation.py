@@ -4,23 +4,18 @@ import dataclasses
 
 from chemkd_tf.config.method import MethodConfig
 from chemkd_tf.config.options import option, require
+from chemkd_tf.config.student import StudentShape
 from chemkd_tf.config.training import TrainingConfig, train_batch_tokens
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DistillationConfig(MethodConfig, TrainingConfig):
-    """`run_distill.py`: embedding, hidden and prediction layers of the teacher into a BiLSTM (paper section 3.3)."""
+class DistillationConfig(StudentShape, MethodConfig, TrainingConfig):
+    """`run_distill.py`: embedding, hidden and prediction layers of the teacher into a student (paper section 3.3)."""
 
     input_file: str = option("", "TFRecords for distillation: a prefix, files or globs, comma-separated.")
     eval_input_file: str = option("", "TFRecords of held-out text; empty: no evaluation.")
     teacher_dir: str = option(
         "", "Working directory of run_pretraining.py, or best/ in it: the weights with the lowest held-out loss."
-    )
-    num_student_layers: int = option(3, "BiLSTM layers (paper: 3).")
-    student_width: int = option(200, "Width d' of the student's states: both directions together (paper: d' = 200).")
-    units_per_direction: int = option(0, "Width of one direction; 0: half of --student_width.")
-    student_embedding: str = option(
-        "full", "full: token + segment + position, summed (paper). token: token embedding alone.", ("full", "token")
     )
     train_batch_tokens: int = train_batch_tokens()
     learning_rate: float = option(2e-3, "Peak of the linear warm-up, then linear decay to 0.")
@@ -38,13 +33,10 @@ class DistillationConfig(MethodConfig, TrainingConfig):
             bool(self.input_file), "--input_file is empty: name records made by data_prep/create_pretraining_data.py"
         )
         require(bool(self.teacher_dir), "--teacher_dir is empty: name the --output_dir of run_pretraining.py")
-        self.check_method()
-        self._require_at_least_one("num_student_layers", "num_train_steps", "eval_every_steps", "patience")
+        self.require_method()
+        self.require_student()
+        self._require_at_least_one("num_train_steps", "eval_every_steps", "patience")
         require(self.train_batch_tokens >= 0, f"--train_batch_tokens={self.train_batch_tokens}: 0 (off) or more")
-        require(
-            self.units_per_direction > 0 or self.student_width % 2 == 0,
-            f"--student_width={self.student_width} can't be halved: even, or give --units_per_direction",
-        )
         require(
             not self.stop_when_converged or bool(self.eval_input_file),
             "--stop_when_converged needs --eval_input_file: convergence is judged on held-out text",

@@ -33,7 +33,7 @@ class MethodConfig:
     temperature: float = option(0.0, "Temperature Tem of L_pred; 0: the method's own (layered: 1, as in the paper).")
     num_negatives: int = option(15, "Other samples K that lrc_bert compares each sample with.")
 
-    def check_method(self) -> None:
+    def require_method(self) -> None:
         """Refuses values out of range.
 
         Raises:

@@ -29,6 +29,9 @@ class Distiller(ReplicaExactModel):
         view: how a batch and the models' outputs are read: `batches.CORPUS`, or `batches.task` of a task.
         student_parts: the student cut at its embedding (`embedding_split.split_at_embedding`), for perturbed phases.
 
+    Attributes:
+        teacher_states: names of those that the objectives read.
+
     Raises:
         InputError: an objective needs a state that a model doesn't return, or the whole batch where it is computed in
             parts.
@@ -54,6 +57,7 @@ class Distiller(ReplicaExactModel):
         self.teacher = teacher
         self.student = student
         self.objectives = [objective for objective, _ in objectives]
+        self.teacher_states = tuple(sorted({name for objective, _ in objectives for name in objective.teacher_states}))
         self._view = view
         self._student_parts = student_parts
         # An objective that compares examples has to see them all; the others need those alone that are taught.
@@ -164,9 +168,8 @@ class Distiller(ReplicaExactModel):
         if self._picks_taught_rows:
             rows = tf.where(self._view.batch(batch)[TRANSFER_WEIGHT] > 0)[:, 0]
             batch = {name: tf.gather(value, rows) for name, value in batch.items()}
-        needed = {name for objective in self.objectives for name in objective.teacher_states}
-        if all(states.taught(name) in batch for name in needed):
-            outputs = {name: batch[states.taught(name)] for name in needed}
+        if all(states.taught(name) in batch for name in self.teacher_states):
+            outputs = {name: batch[states.taught(name)] for name in self.teacher_states}
         else:
             outputs = self.teacher(self._inputs_of(batch), training=False)
         return self._view.outputs(outputs), rows

@@ -11,6 +11,8 @@ from chemkd_tf.workdir import read_json
 class TeacherArchitecture:
     """A transformer encoder with its masked-LM head. Defaults: BERT-base cut to 6 layers (paper section 3.2).
 
+    Transformer students have it too, and so can teach in their turn.
+
     Args:
         family: row of `families.table`.
         embedding_dim: width of the token embedding (ALBERT, ELECTRA); 0: `hidden_dim`.
@@ -43,12 +45,12 @@ class TeacherArchitecture:
 
     @property
     def embedding_width(self) -> int:
-        """Of the state `embedding`."""
+        """Width of the state `embedding`, which a factorised token embedding is projected to."""
         return self.hidden_dim
 
     @property
     def layer_width(self) -> int:
-        """Of the states `hidden_h`."""
+        """Width of the states `hidden_1` ..."""
         return self.hidden_dim
 
 
@@ -72,12 +74,12 @@ class StudentArchitecture:
 
     @property
     def embedding_width(self) -> int:
-        """Of the state `embedding`."""
+        """Width of the state `embedding`."""
         return self.hidden_dim
 
     @property
     def layer_width(self) -> int:
-        """Of the states `hidden_h`."""
+        """Width of the states `hidden_1` ...: both directions."""
         return 2 * (self.units_per_direction or self.hidden_dim // 2)
 
 

@@ -25,7 +25,7 @@ from chemkd_tf.models.classifier import (
 )
 from chemkd_tf.models.importing.load import load_encoder
 from chemkd_tf.progress import Progress
-from chemkd_tf.stages.task_distillation import ask_beforehand, make_taught
+from chemkd_tf.stages.task_distillation import ask_beforehand, make_task_distiller
 from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.training.classification import Classification
@@ -99,11 +99,8 @@ def _train(config: ClassificationConfig) -> None:
             pretrained.architecture, tuple(labels), config.pooling, config.max_seq_length, pretrained.do_lower_case
         )
         network = description.build(pretrained.encoder, config.classifier_dropout)
-        taught = None
         if config.teacher_dir:
-            taught = make_taught(config, network, description, pretrained.vocabulary_file, num_train_steps)
-            model = taught.distiller
-            model.compile_for_phases(config, taught.phases)
+            model = make_task_distiller(config, network, description, pretrained.vocabulary_file, num_train_steps)
         else:
             model = Classification(network, config.random_seed)
             model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
@@ -123,10 +120,10 @@ def _train(config: ClassificationConfig) -> None:
         for split, texts in splits.items()
     }
     unlabelled = None
-    if taught:
+    if config.teacher_dir:
         examples["train"], unlabelled = ask_beforehand(
             config,
-            taught,
+            model,
             examples["train"],
             augmentation,
             lambda texts: encode(texts, tokenizer, config.max_seq_length),

@@ -1,20 +1,19 @@
-"""Stage 2: the teacher's embedding, hidden and prediction layers into the BiLSTM student (paper section 3.3)."""
+"""Stage 2: the teacher's embedding, hidden and prediction layers into the student (paper section 3.3)."""
 
 import shutil
 
 from chemkd_tf.config import DistillationConfig
 from chemkd_tf.data.manifest import read_manifest
-from chemkd_tf.distillation.distiller import Distiller
-from chemkd_tf.distillation.recipes import Setting, make_phases, make_recipe
+from chemkd_tf.distillation.batches import CORPUS
+from chemkd_tf.distillation.recipes import Setting
 from chemkd_tf.errors import InputError
-from chemkd_tf.models.architecture import StudentArchitecture
-from chemkd_tf.models.checkpoints import build_encoder, save_pretrained
-from chemkd_tf.models.embedding_split import split_at_embedding
-from chemkd_tf.models.heads import masked_lm_model
+from chemkd_tf.models.checkpoints import build_masked_lm, save_pretrained
 from chemkd_tf.models.importing.load import load_encoder
+from chemkd_tf.models.initial_student import initialise_student
+from chemkd_tf.models.students import student_architecture
 from chemkd_tf.stages.best import save_best
 from chemkd_tf.stages.pretrain import held_out_batches, require_vocabulary, training_batches
-from chemkd_tf.stages.task_distillation import state_names, with_states
+from chemkd_tf.stages.teaching import make_distiller
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.training import chief
 from chemkd_tf.training.evaluation import Evaluator
@@ -40,30 +39,13 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
         if teacher.architecture.kind != "teacher":
             raise InputError(f"--teacher_dir={config.teacher_dir}: holds a {teacher.architecture.kind}, not a teacher")
         _require_fit(config, teacher, manifest, held_out)
-        architecture = StudentArchitecture(
-            vocabulary_size=teacher.architecture.vocabulary_size,
-            num_layers=config.num_student_layers,
-            hidden_dim=config.student_width,
-            units_per_direction=config.units_per_direction,
-            embedding=config.student_embedding,
-            max_sequence_length=max(records.format.max_seq_length for records in (manifest, held_out) if records),
-        )
-        student = masked_lm_model(build_encoder(architecture))
+        longest = max(records.format.max_seq_length for records in (manifest, held_out) if records)
+        architecture = student_architecture(config, teacher.architecture, longest)
+        student = build_masked_lm(architecture)
+        initialise_student(config, architecture, student, teacher)
         setting = Setting(config, teacher.architecture, architecture, is_task=False)
-        recipe = make_recipe(setting)
-        of_teacher, of_student = (
-            with_states(model, names)
-            for model, names in zip((teacher.masked_lm, student), state_names(recipe), strict=True)
-        )
-        distiller = Distiller(
-            of_teacher,
-            of_student,
-            recipe.objectives,
-            config.random_seed,
-            student_parts=split_at_embedding(of_student) if recipe.perturbed else None,
-        )
-        phases = make_phases(recipe, setting, config.num_train_steps, config.num_warmup_steps)
-        distiller.compile_for_phases(config, phases)
+        steps = config.num_train_steps, config.num_warmup_steps
+        distiller = make_distiller(setting, teacher.masked_lm, student, CORPUS, *steps)
 
     workdir = chief.working_directory(strategy, "distill", config, manifest, held_out)
     if workdir.writes:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -14,44 +13,26 @@ from chemkd_tf.data.augmentation import Augmentation
 from chemkd_tf.data.unlabelled import sample_articles
 from chemkd_tf.distillation import batches
 from chemkd_tf.distillation.distiller import Distiller
-from chemkd_tf.distillation.recipes import Recipe, Setting, make_phases, make_recipe
+from chemkd_tf.distillation.recipes import Setting
 from chemkd_tf.distillation.teacher_cache import TeacherCache
 from chemkd_tf.errors import InputError
 from chemkd_tf.models import states
-from chemkd_tf.models.attention_scores import with_attention_scores
 from chemkd_tf.models.checkpoints import VOCABULARY_FILE, load_weights
 from chemkd_tf.models.classifier import DESCRIPTION_FILE, WEIGHTS_FILE, ClassifierDescription, read_description
-from chemkd_tf.models.embedding_split import split_at_embedding
 from chemkd_tf.models.heads import classification_states
+from chemkd_tf.stages.teaching import make_distiller
 from chemkd_tf.text.vocabulary import load_vocabulary
-from chemkd_tf.training.phases import Phase
 from chemkd_tf.workdir import WorkingDirectory
 
 
-class Taught(NamedTuple):
-    """A student and its teacher on a task.
-
-    Attributes:
-        distiller: not compiled yet.
-        phases: to compile it for.
-        teacher: returns its states.
-        state_names: of the teacher's, which the method reads.
-    """
-
-    distiller: Distiller
-    phases: list[Phase]
-    teacher: keras.Model
-    state_names: tuple[str, ...]
-
-
-def make_taught(
+def make_task_distiller(
     config: ClassificationConfig,
     network: keras.Model,
     description: ClassifierDescription,
     vocabulary_file: str,
     num_train_steps: int,
-) -> Taught:
-    """Returns the distiller of --method, with the teacher of --teacher_dir.
+) -> Distiller:
+    """Returns the compiled distiller of --method, with the teacher of --teacher_dir.
 
     Args:
         config: with a teacher.
@@ -66,44 +47,21 @@ def make_taught(
     """
     taught = _read_teacher(config, description, vocabulary_file)
     setting = Setting(config, taught.architecture, description.architecture, is_task=True)
-    recipe = make_recipe(setting)
     teacher = taught.build()
     load_weights(teacher, os.path.join(config.teacher_dir, WEIGHTS_FILE))
-    of_teacher, of_student = (
-        with_states(classification_states(model), names)
-        for model, names in zip((teacher, network), state_names(recipe), strict=True)
-    )
-    distiller = Distiller(
-        of_teacher,
-        of_student,
-        recipe.objectives,
-        config.random_seed,
+    return make_distiller(
+        setting,
+        classification_states(teacher),
+        classification_states(network),
         batches.task(teach_unlabelled_only=bool(config.unlabelled_file)),
-        split_at_embedding(of_student) if recipe.perturbed else None,
+        num_train_steps,
+        int(config.warmup_proportion * num_train_steps),
     )
-    phases = make_phases(recipe, setting, num_train_steps, int(config.warmup_proportion * num_train_steps))
-    return Taught(distiller, phases, of_teacher, state_names(recipe)[0])
-
-
-def state_names(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the states that a recipe reads of the teacher and of the student."""
-    objectives = [objective for objective, _ in recipe.objectives]
-    return (
-        tuple(sorted({name for objective in objectives for name in objective.teacher_states})),
-        tuple(sorted({name for objective in objectives for name in objective.student_states})),
-    )
-
-
-def with_states(model: keras.Model, names: tuple[str, ...]) -> keras.Model:
-    """Returns a model that also returns those states of `names` that aren't computed unless asked for."""
-    prefix = states.attention_scores(0)[:-1]
-    layers = [int(name.removeprefix(prefix)) for name in names if name.startswith(prefix)]
-    return with_attention_scores(model, layers) if layers else model
 
 
 def ask_beforehand(
     config: ClassificationConfig,
-    taught: Taught,
+    distiller: Distiller,
     labelled: datasets.EncodedTexts,
     augmentation: Augmentation,
     tokenize: Callable[[list[str]], tuple[np.ndarray, np.ndarray]],
@@ -114,7 +72,7 @@ def ask_beforehand(
 
     Args:
         config: with a teacher.
-        taught: see `make_taught`.
+        distiller: see `make_task_distiller`.
         labelled: the training texts.
         augmentation: of the training texts, which then can't be asked about beforehand.
         tokenize: list of strings to (token ids, lengths).
@@ -135,15 +93,15 @@ def ask_beforehand(
     if not config.teacher_cache_gb or (unlabelled is None and augmentation):
         return labelled, unlabelled
     if unlabelled is None:
-        return _asked(config, taught, labelled, workdir), None
-    return labelled, _asked(config, taught, datasets.sorted_by_length(unlabelled), workdir)
+        return _asked(config, distiller, labelled, workdir), None
+    return labelled, _asked(config, distiller, datasets.sorted_by_length(unlabelled), workdir)
 
 
 def _asked(
-    config: ClassificationConfig, taught: Taught, texts: datasets.EncodedTexts, workdir: WorkingDirectory
+    config: ClassificationConfig, distiller: Distiller, texts: datasets.EncodedTexts, workdir: WorkingDirectory
 ) -> datasets.EncodedTexts:
     """The texts with what the teacher says of them; a resumed run finds it in its folder."""
-    cache = TeacherCache(taught.teacher, taught.state_names, *texts.token_ids.shape)
+    cache = TeacherCache(distiller.teacher, distiller.teacher_states, *texts.token_ids.shape)
     cache.require_space(config.teacher_cache_gb)
     digest = hashlib.sha256(texts.token_ids.tobytes())
     with open(os.path.join(config.teacher_dir, WEIGHTS_FILE), "rb") as file:

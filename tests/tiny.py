@@ -124,14 +124,22 @@ def language_model(
     return model
 
 
-def distiller(config=None, teacher=None, student=None, random_seed: int = 7, num_train_steps: int = 100) -> Distiller:
+def distiller(
+    config=None,
+    teacher=None,
+    student=None,
+    random_seed: int = 7,
+    num_train_steps: int = 100,
+    teacher_precision: str = "float32",
+) -> Distiller:
     """A compiled distillation without warm-up; `teacher` and `student` are changes to the tiny architectures."""
     config = config or distillation_config()
     of_teacher, of_student = teacher_architecture(**(teacher or {})), student_architecture(**(student or {}))
     objectives = make_objectives(config, of_teacher, of_student)
     for seed, (objective, _) in enumerate(objectives):
         randomise(objective, seed)
-    model = Distiller(masked_lm(of_teacher, seed=3), masked_lm(of_student, seed=4), objectives, random_seed)
+    models = masked_lm(of_teacher, seed=3), masked_lm(of_student, seed=4)
+    model = Distiller(*models, objectives, random_seed, teacher_precision)
     model.compile_for(config, num_train_steps, num_warmup_steps=0)
     return model
 

@@ -179,6 +179,10 @@ class DistillationConfig(TrainingConfig):
     prediction_loss_weight: float = option(1.0, "Weight c of L_pred.")
     temperature: float = option(1.0, "Temperature Tem of L_pred (paper: 1).")
     share_projection: bool = option(False, "One W_h for all matched layers instead of one for each.")
+    teacher_bfloat16: bool = option(
+        False, "Compute the teacher in bfloat16: most of an update is its forward pass. The student, the losses and "
+        "all weights on disk stay float32. For GPUs, and CPUs that have bfloat16 products."
+    )  # fmt: skip
     method: str = option("layered", "Row of chemkd_tf/distillation/recipes.py.")
     train_batch_tokens: int = _train_batch_tokens()
     learning_rate: float = option(2e-3, "Peak of the linear warm-up, then linear decay to 0.")

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from chemkd_tf.distillation.frozen_teacher import frozen_teacher
 from chemkd_tf.distillation.objectives import Objective
 from chemkd_tf.models import states
 from chemkd_tf.training.replica_exact import ReplicaExactModel, Terms
@@ -20,6 +21,7 @@ class Distiller(ReplicaExactModel):
         student: likewise.
         objectives: (objective, weight) pairs.
         random_seed: of the student's dropout.
+        teacher_precision: see `frozen_teacher`.
 
     Raises:
         InputError: an objective needs a state that a model doesn't return.
@@ -31,6 +33,7 @@ class Distiller(ReplicaExactModel):
         student: keras.Model,
         objectives: list[tuple[Objective, float]],
         random_seed: int,
+        teacher_precision: str = "float32",
     ):
         super().__init__(
             loss_weights={objective.name: weight for objective, weight in objectives},
@@ -43,11 +46,13 @@ class Distiller(ReplicaExactModel):
         self.teacher = teacher
         self.student = student
         self.objectives = [objective for objective, _ in objectives]
+        needed = [name for objective in self.objectives for name in objective.teacher_states]
+        self._ask_teacher = frozen_teacher(teacher, needed, teacher_precision)
 
     def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
         """The objectives' losses and statistics; an objective of weight 0 is measured but not trained."""
         inputs = states.select(batch, _MODEL_INPUTS)
-        teacher = self.teacher(inputs, training=False)
+        teacher = self._ask_teacher(inputs)
         student = self.student(inputs, training=training)
         losses, statistics = {}, {}
         for objective in self.objectives:

@@ -48,7 +48,8 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
         )
         student = masked_lm_model(build_encoder(architecture))
         objectives = make_objectives(config, teacher.architecture, architecture)
-        distiller = Distiller(teacher.masked_lm, student, objectives, config.random_seed)
+        precision = "bfloat16" if config.teacher_bfloat16 else "float32"
+        distiller = Distiller(teacher.masked_lm, student, objectives, config.random_seed, precision)
         distiller.compile_for(config, config.num_train_steps, config.num_warmup_steps)
 
     workdir = chief.working_directory(strategy, "distill", config, manifest, held_out)

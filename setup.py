@@ -27,7 +27,8 @@ REQUIREMENTS = [
 ]
 DEMO = ["scikit-learn>=1.5,<2"]  # the TF-IDF baselines of the demo's table
 CLEAN = ["datasketch>=1.6,<3", "zstandard>=0.22,<1"]  # data_prep/clean_corpus.py
-BENCHMARK = ["torch==2.13.0", "transformers==5.23.0"]  # the peer of benchmarks/pretraining.py
+# The peers of benchmarks/pretraining.py and distiller.py; TextBrewer itself comes from its repository.
+BENCHMARK = ["torch==2.13.0", "transformers==5.23.0", "tqdm>=4.60,<5"]
 BEAM = ["apache-beam==2.77.0"]  # create_pretraining_data.py --runner
 TEST = [
     *DEMO,

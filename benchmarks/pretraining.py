@@ -22,8 +22,8 @@ import tempfile
 from absl import app, flags
 
 from benchmarks.bilstm import processor
+from benchmarks.sides import UNCOUNTED_ROUNDS, Side, in_turn, versions
 from chemkd_tf.atomic import write_json
-from chemkd_tf.progress import Progress
 
 FLAGS = flags.FLAGS
 # Of our side and theirs alike, by name of the package.
@@ -43,52 +43,25 @@ def define_flags() -> None:
     flags.DEFINE_string("output_file", "", "File for the figures.")
 
 
-class Side:
+def start(python: str, name: str, *arguments: str) -> Side:
     """A process of benchmarks/pretraining_update.py."""
-
-    def __init__(self, python: str, side: str, *arguments: str):
-        shape = [f"--{name}={FLAGS[name].value}" for name in ("precision", "num_layers", "hidden_size")]
-        self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.pretraining_update", f"--side={side}", *shape,
-             f"--train_batch_size={FLAGS.train_batch_size}", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self._answer(side)
-
-    def update(self, batch: str) -> dict:
-        """Makes one update."""
-        self._process.stdin.write(json.dumps({"batch": batch}) + "\n")
-        self._process.stdin.flush()
-        return self._answer(batch)
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-
-    def _answer(self, what: str) -> dict:
-        line = self._process.stdout.readline()
-        if not line:
-            last = self._process.stderr.read().strip().splitlines()[-1:]
-            sys.exit(f"error: {what}: {' '.join(last)}; for PyTorch and transformers: pip install -e '.[benchmark]'")
-        return json.loads(line)
+    shape = [f"--{flag}={FLAGS[flag].value}" for flag in ("precision", "num_layers", "hidden_size", "train_batch_size")]
+    remedy = "; for PyTorch and transformers: pip install -e '.[benchmark]'"
+    return Side(python, "benchmarks.pretraining_update", f"--side={name}", *shape, *arguments, remedy=remedy)
 
 
-def in_turn(what: str, takes: dict[str, tuple[Side, str]]) -> dict[str, list[dict]]:
-    """Updates of every kind, one of each after the other, so that all meet the same machine; two rounds don't count."""
-    rounds = FLAGS.num_updates + 2
-    progress, answers = Progress(what, rounds * len(takes)), {name: [] for name in takes}
-    for number in range(rounds):
-        for index, (name, (side, batch)) in enumerate(takes.items()):
-            answers[name].append(side.update(batch))
-            progress.update(number * len(takes) + index + 1)
-    progress.close()
-    return {name: found[2:] for name, found in answers.items()}
+def updates(what: str, takes: dict[str, tuple[Side, str]]) -> dict[str, list[dict]]:
+    """Updates in turn, each kind always of one data set."""
+    found = in_turn(
+        what, {name: (side, lambda _, b=batch: b) for name, (side, batch) in takes.items()}, FLAGS.num_updates
+    )
+    return {name: rows[UNCOUNTED_ROUNDS:] for name, rows in found.items()}
 
 
 def against_peer() -> dict:
     """Part 1."""
-    sides = {"ours": Side(sys.executable, "ours"), "hugging_face": Side(FLAGS.peer_python, "hugging_face")}
-    answers = in_turn("updates", {name: (side, "full") for name, side in sides.items()})
+    sides = {"ours": start(sys.executable, "ours"), "hugging_face": start(FLAGS.peer_python, "hugging_face")}
+    answers = updates("updates", {name: (side, "full") for name, side in sides.items()})
     result = {name: figures(found) for name, found in answers.items()}
     for side in sides.values():
         side.close()
@@ -121,10 +94,10 @@ def packing(folder: str) -> dict:
              f"--vocab_file={FLAGS.vocab_file}", f"--output_file={prefixes[name]}", "--max_seq_length=128"],
             check=True,
         )  # fmt: skip
-    side = Side(sys.executable, "ours", f"--records={','.join(prefixes.values())}")
+    side = start(sys.executable, "ours", f"--records={','.join(prefixes.values())}")
     result = {}
     for name, prefix in prefixes.items():
-        answers = in_turn(name, {kind: (side, f"{prefix}:{kind}") for kind in ("padded", "grouped")})
+        answers = updates(name, {kind: (side, f"{prefix}:{kind}") for kind in ("padded", "grouped")})
         found = {kind: figures(rows) for kind, rows in answers.items()}
         rows = FLAGS.train_batch_size
         perfect = 128 / (found["padded"]["mean_tokens"] / rows)
@@ -161,27 +134,13 @@ def main(arguments: list[str]) -> None:
                 "seed": 12345,
                 "cores": len(os.sched_getaffinity(0)),
                 "processor": processor(),
-                "versions": versions(),
+                "versions": versions(PACKAGES, FLAGS.peer_python, sys.executable),
                 **results,
                 **summary,
             },
         )
     print(table(results))
     print(json.dumps(summary), flush=True)
-
-
-def versions() -> dict[str, str]:
-    """Of the packages on both sides, as the peer's interpreter and this one know them."""
-    code = (
-        "import importlib.metadata as m, json\n"
-        "found = {d.metadata['Name']: d.version for d in m.distributions()}\n"
-        f"print(json.dumps({{name: found[name] for name in {PACKAGES} if name in found}}))"
-    )
-    found: dict[str, str] = {}
-    for python in filter(None, (FLAGS.peer_python, sys.executable)):
-        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-        found.update(json.loads(done.stdout))
-    return found
 
 
 def table(results: dict) -> str:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from benchmarks import data_prep, input_pipeline, pretraining, reference_curves, tasks
+from benchmarks import data_prep, distiller, input_pipeline, pretraining, reference_curves, tasks
 from benchmarks.results_table import table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -77,6 +77,8 @@ def test_the_tables_of_training_are_those_of_the_measured_results():
     text = read("docs/training.md")
     between = re.search(r"<!-- pretraining table -->\n(.*?)<!-- end of pretraining table -->", text, re.DOTALL)[1]
     assert between.strip("\n`") == pretraining.table(json.loads(read("docs/results/pretraining.json")))
+    between = re.search(r"<!-- distillation table -->\n(.*?)<!-- end of distillation table -->", text, re.DOTALL)[1]
+    assert between.strip("\n`") == distiller.table(json.loads(read("docs/results/distiller.json")))
     corpora = json.loads(read("docs/results/reference_curves.json"))["corpora"]
     tables = re.findall(r"<!-- curves of (.+?) -->\n(.*?)<!-- end of curves -->", text, re.DOTALL)
     assert {name for name, _ in tables} == set(corpora)

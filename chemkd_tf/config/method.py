@@ -31,6 +31,10 @@ class MethodConfig:
         "Factor on that of the right answers: labels of a task, masked tokens of a corpus where the method has them.",
     )
     temperature: float = option(0.0, "Temperature Tem of L_pred; 0: the method's own (layered: 1, as in the paper).")
+    teacher_bfloat16: bool = option(
+        False, "Compute the teacher in bfloat16: most of an update is its forward pass. The student, the losses and "
+        "all weights on disk stay float32. For GPUs, and CPUs that have bfloat16 products."
+    )  # fmt: skip
     num_negatives: int = option(15, "Other samples K that lrc_bert compares each sample with.")
 
     def require_method(self) -> None:

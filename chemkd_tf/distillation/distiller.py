@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from chemkd_tf.distillation.batches import CORPUS, TRANSFER_WEIGHT, View
+from chemkd_tf.distillation.frozen_teacher import frozen_teacher
 from chemkd_tf.distillation.objectives import Objective
 from chemkd_tf.errors import InputError
 from chemkd_tf.models import states
@@ -28,6 +29,7 @@ class Distiller(ReplicaExactModel):
         random_seed: of the student's dropout.
         view: how a batch and the models' outputs are read: `batches.CORPUS`, or `batches.task` of a task.
         student_parts: the student cut at its embedding (`embedding_split.split_at_embedding`), for perturbed phases.
+        teacher_precision: see `frozen_teacher`.
 
     Attributes:
         teacher_states: names of those that the objectives read.
@@ -45,6 +47,7 @@ class Distiller(ReplicaExactModel):
         random_seed: int,
         view: View = CORPUS,
         student_parts: tuple[keras.Model, keras.Model] | None = None,
+        teacher_precision: str = "float32",
     ):
         super().__init__(
             loss_weights={objective.name: weight for objective, weight in objectives},
@@ -58,6 +61,7 @@ class Distiller(ReplicaExactModel):
         self.student = student
         self.objectives = [objective for objective, _ in objectives]
         self.teacher_states = tuple(sorted({name for objective, _ in objectives for name in objective.teacher_states}))
+        self._ask_teacher = frozen_teacher(teacher, self.teacher_states, teacher_precision)
         self._view = view
         self._student_parts = student_parts
         # An objective that compares examples has to see them all; the others need those alone that are taught.
@@ -171,7 +175,7 @@ class Distiller(ReplicaExactModel):
         if all(states.taught(name) in batch for name in self.teacher_states):
             outputs = {name: batch[states.taught(name)] for name in self.teacher_states}
         else:
-            outputs = self.teacher(self._inputs_of(batch), training=False)
+            outputs = self._ask_teacher(self._inputs_of(batch))
         return self._view.outputs(outputs), rows
 
     def _inputs_of(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

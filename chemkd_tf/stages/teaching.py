@@ -42,6 +42,7 @@ def make_distiller(
         setting.config.random_seed,
         view,
         split_at_embedding(student) if recipe.perturbed else None,
+        "bfloat16" if setting.config.teacher_bfloat16 else "float32",
     )
     distiller.compile_for_phases(setting.config, make_phases(recipe, setting, num_train_steps, num_warmup_steps))
     return distiller

@@ -65,7 +65,7 @@ def summarise(runs: ExperimentRuns, cache: Cache, latency: dict[str, float]) -> 
         One dict per row of a table: method, tables, task, num_train, seeds (complete ones), seeds_wanted, runs_done,
         runs_wanted, encoders (distilled ones that it stands on); student, parameters, size_bytes, latency_ms;
         scores (per seed), accuracy, macro_f1 (mean, deviation; macro_f1 also its 95 % interval over the texts),
-        share_of_teacher, against (the method compared with: difference, interval, p, p_holm, seeds), and costs
+        share_of_teacher (share, seeds), against (the method compared with: difference, interval, p, p_holm, seeds), and costs
         (distillation, fine_tuning). What can't be known yet is None.
     """
     rows = []
@@ -191,13 +191,14 @@ def _scores(
     return found
 
 
-def _share(row: dict[str, Any], teacher: dict[str, Any]) -> float | None:
+def _share(row: dict[str, Any], teacher: dict[str, Any]) -> dict[str, Any] | None:
     """Macro-F1 over the teacher's, of the seeds that both have."""
     scores = [{score["seed"]: score["macro_f1"] for score in one["scores"]} for one in (row, teacher)]
     common = scores[0].keys() & scores[1].keys()
     if not common or teacher["method"] != TEACHER:
         return None
-    return sum(scores[0][seed] for seed in common) / sum(scores[1][seed] for seed in common)
+    share = sum(scores[0][seed] for seed in common) / sum(scores[1][seed] for seed in common)
+    return {"share": share, "seeds": sorted(common)}
 
 
 def _against(true: np.ndarray, ours: dict, theirs: dict, num_classes: int, cache: Cache) -> dict[str, Any] | None:

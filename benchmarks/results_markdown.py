@@ -40,7 +40,7 @@ def _table(rows: list[dict[str, Any]], compare_with: str) -> str:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    against, macro_f1 = row["against"], row["macro_f1"]
+    against, macro_f1, share = row["against"], row["macro_f1"], row["share_of_teacher"]
     return [
         row["method"],
         row["student"] or _MISSING,
@@ -50,13 +50,22 @@ def _cells(row: dict[str, Any]) -> list[str]:
         _mean(row["accuracy"]),
         _mean(macro_f1),
         "{:.3f} to {:.3f}".format(*macro_f1["interval"]) if macro_f1 else _MISSING,
-        _MISSING if row["share_of_teacher"] is None else f"{100 * row['share_of_teacher']:.1f} %",
-        "{:+.3f} ({:+.3f} to {:+.3f})".format(against["difference"], *against["interval"]) if against else _MISSING,
+        f"{100 * share['share']:.1f} %{_of_seeds(share, row)}" if share else _MISSING,
+        (
+            "{:+.3f} ({:+.3f} to {:+.3f})".format(against["difference"], *against["interval"]) + _of_seeds(against, row)
+            if against
+            else _MISSING
+        ),
         f"{_p(against['p'])} ({_p(against['p_holm'])})" if against else _MISSING,
         _cost(row["costs"]["distillation"]),
         _cost(row["costs"]["fine_tuning"]),
         _progress(row),
     ]
+
+
+def _of_seeds(compared: dict[str, Any], row: dict[str, Any]) -> str:
+    """Says so where the other model lacks some of the row's seeds."""
+    return "" if compared["seeds"] == row["seeds"] else f" [seed {_listed(compared['seeds'])}]"
 
 
 def _mean(score: dict[str, Any] | None) -> str:
@@ -85,9 +94,6 @@ def _progress(row: dict[str, Any]) -> str:
     text = f"{len(row['seeds'])} of {row['seeds_wanted']} seeds"
     if row["runs_done"] < row["runs_wanted"]:
         text += f" ({row['runs_done']} of {row['runs_wanted']} runs)"
-    against = row["against"]
-    if against and against["seeds"] != row["seeds"]:
-        text += f", {len(against['seeds'])} compared"
     return text + (f"; {row['encoders']} encoder" + "s" * (row["encoders"] > 1) if row["encoders"] else "")
 
 

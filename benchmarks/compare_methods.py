@@ -44,7 +44,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("dry_run", False, "List what is left, with an estimate, and run nothing.")
     flags.DEFINE_bool("report_only", False, "Write results.json and TABLES.md from what is done, and run nothing.")
     flags.DEFINE_bool("measure_latency", False, "At the end time one text at a time on every kind of student.")
-    flags.DEFINE_integer("runs_per_worker", 25, "Runs that a process makes before it is replaced.", lower_bound=1)
+    flags.DEFINE_integer("runs_per_worker", 15, "Runs that a process makes before it is replaced.", lower_bound=1)
     flags.DEFINE_string("script_dir", "", "Folder of run_distill.py and run_classifier.py; empty: the project's.")
     flags.mark_flags_as_required(["experiment", "output_dir"])
 

@@ -32,7 +32,7 @@ class Options:
 
     parallel: int = 2
     max_seconds: float = 0.0
-    runs_per_worker: int = 25
+    runs_per_worker: int = 15
     script_dir: str = ""
 
 

@@ -1,6 +1,6 @@
 """Scripts that stand in for run_distill.py and run_classifier.py: the same contract, in no time."""
 
-SCRIPT = '''
+SCRIPT = """
 import hashlib, json, os, sys, time
 import h5py, numpy as np
 
@@ -41,7 +41,7 @@ with open(output + "/partial", "w") as file:
         right = chance < float(flags["share_right"])
         file.write((label if right else labels[(labels.index(label) + 1) % len(labels)]) + "\\t1\\n")
 os.rename(output + "/partial", output + "/predictions.tsv")
-'''
+"""
 
 
 def write(folder) -> str:

@@ -136,7 +136,7 @@ METHOD = '[[methods]]\nname = "ours"\n'
         (MINIMAL + METHOD + 'classifier_flags = "{student}"', r"a \{student\} of 'ours' is asked for"),
         (MINIMAL + METHOD + 'classifier_flags = "{classifier:b}"', "there is no method of that name"),
         (MINIMAL + METHOD + 'classifier_flags = "{classifier:ours}"', "ours need each other"),
-        (MINIMAL + METHOD + "classifier_flags = \"'\"", "classifier_flags = \"'\": No closing quotation"),
+        (MINIMAL + METHOD + 'classifier_flags = "\'"', 'classifier_flags = "\'": No closing quotation'),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(planned, text, message):

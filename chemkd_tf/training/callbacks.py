@@ -83,6 +83,7 @@ class MetricsLog(StepCallback):
         seconds, self._last = now - self._last, now
         metrics["learning_rate"] = self.model.learning_rate_of(self.step)
         metrics |= {f"{name}_per_second": count / max(seconds, 1e-9) for name, count in self._seen.items()}
+        metrics["seconds"] = seconds  # since the point before: they add up to what the training took, kills left out
         self._seen = dict.fromkeys(_COUNTS, 0.0)
         metrics |= peak_memory()
         self.write("train", metrics)

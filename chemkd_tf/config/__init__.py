@@ -4,6 +4,7 @@ Each script has one frozen dataclass; every field becomes a flag of the same nam
 TensorFlow, so that `--help` is quick.
 """
 
+from chemkd_tf.config.augmentation import AugmentationConfig
 from chemkd_tf.config.classification import ClassificationConfig
 from chemkd_tf.config.corpus import CleanConfig, SplitConfig, VocabularyConfig, VocabularyExtensionConfig
 from chemkd_tf.config.distillation import DistillationConfig
@@ -12,6 +13,7 @@ from chemkd_tf.config.records import PretrainingDataConfig
 from chemkd_tf.config.training import PretrainingConfig, TrainingConfig
 
 __all__ = [
+    "AugmentationConfig",
     "ClassificationConfig",
     "CleanConfig",
     "DistillationConfig",

@@ -50,7 +50,7 @@ def test_flags_become_the_fields_of_the_dataclass(parse):
 def test_the_defaults_are_those_of_the_paper(parse):
     config = parse(DistillationConfig, *DISTILL)
     assert config.layer_map == (1, 3, 5)
-    assert (config.num_student_layers, config.student_width, config.temperature) == (3, 200, 1.0)
+    assert (config.num_student_layers, config.student_width, config.temperature) == (3, 200, 0.0)  # the method's own
     assert config.embedding_loss_weight == config.hidden_loss_weight == config.prediction_loss_weight == 1.0
     config = parse(PretrainingConfig, *PRETRAIN)
     assert (config.num_layers, config.hidden_size, config.num_attention_heads) == (6, 768, 12)
@@ -98,14 +98,11 @@ def test_a_value_outside_the_choices_is_refused(parse):
     [
         (DistillationConfig, ("--layer_map=1,2,3,4",), "--layer_map=1,2,3,4 names 4 teacher layers, the student has "
          "--num_student_layers=3: name one teacher layer for each student layer"),
-        (DistillationConfig, ("--num_student_layers=4",), "--layer_map=1,3,5 names 3 teacher layers, the student has "
-         "--num_student_layers=4: name one teacher layer for each student layer"),
-        (DistillationConfig, ("--temperature=0",), "--temperature=0.0: above 0"),
+        (DistillationConfig, ("--temperature=-1",), "--temperature=-1.0: above 0, or 0 for the method's own"),
+        (DistillationConfig, ("--num_negatives=0",), "--num_negatives=0: at least 1"),
+        (DistillationConfig, ("--phase_proportions=1,0",), "--phase_proportions=1.0,0.0: each above 0"),
         (DistillationConfig, ("--patience=0",), "--patience=0: at least 1"),
         (DistillationConfig, ("--hidden_loss_weight=-1",), "--hidden_loss_weight=-1.0: 0 (off) or more"),
-        (DistillationConfig,
-         ("--embedding_loss_weight=0", "--hidden_loss_weight=0", "--prediction_loss_weight=0"),
-         "--embedding_loss_weight --hidden_loss_weight --prediction_loss_weight: at least one above 0"),
         (PretrainingConfig, ("--eval_every_steps=0",), "--eval_every_steps=0: at least 1"),
         (DistillationConfig, ("--student_width=201",),
          "--student_width=201 can't be halved: even, or give --units_per_direction"),

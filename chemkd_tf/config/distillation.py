@@ -35,6 +35,14 @@ class DistillationConfig(StudentShape, MethodConfig, TrainingConfig):
         require(bool(self.teacher_dir), "--teacher_dir is empty: name the --output_dir of run_pretraining.py")
         self.require_method()
         self.require_student()
+        given = (
+            self.layer_map != DistillationConfig.layer_map
+        )  # the default stands there where no method asks for a map
+        require(
+            not given or len(self.layer_map) == self.num_student_layers,
+            f"--layer_map={','.join(map(str, self.layer_map))} names {len(self.layer_map)} teacher layers, the student "
+            f"has --num_student_layers={self.num_student_layers}: name one teacher layer for each student layer",
+        )
         self._require_at_least_one("num_train_steps", "eval_every_steps", "patience")
         require(self.train_batch_tokens >= 0, f"--train_batch_tokens={self.train_batch_tokens}: 0 (off) or more")
         require(

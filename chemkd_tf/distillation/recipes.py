@@ -250,8 +250,8 @@ def _mapped(setting: Setting, state: Callable[[int], str]) -> list[tuple[str, st
     given = f"--layer_map={','.join(map(str, layer_map))}"
     if len(layer_map) != setting.student.num_layers:
         raise InputError(
-            f"{given} names {len(layer_map)} teacher layers, the student has {setting.student.num_layers} layers "
-            "(--num_student_layers): name one teacher layer for each student layer"
+            f"{given} names {len(layer_map)} teacher layers, the student has {setting.student.num_layers}: name one "
+            "teacher layer for each student layer"
         )
     outside = [layer for layer in layer_map if not 1 <= layer <= layers]
     if outside:

@@ -37,7 +37,7 @@ class DistillationConfig(StudentShape, MethodConfig, TrainingConfig):
         self.require_student()
         given = (
             self.layer_map != DistillationConfig.layer_map
-        )  # the default stands there where no method asks for a map
+        )
         require(
             not given or len(self.layer_map) == self.num_student_layers,
             f"--layer_map={','.join(map(str, self.layer_map))} names {len(self.layer_map)} teacher layers, the student "

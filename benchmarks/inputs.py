@@ -1,6 +1,5 @@
 """Notices when a teacher, records or texts have changed under their name, so that old runs are not mixed with new."""
 
-import contextlib
 import glob
 import hashlib
 import os
@@ -11,7 +10,7 @@ from chemkd_tf.errors import InputError
 from chemkd_tf.workdir import read_json
 
 _PIECE = 1 << 20
-_OF_A_FOLDER = ("model.weights.h5", "best/model.weights.h5", "config.json")
+_WEIGHTS = "model.weights.h5"  # a run's folder holds logs, too, which may grow
 
 
 def refuse_changed(experiment: Experiment, path: str) -> None:
@@ -59,11 +58,8 @@ def _files(name: str) -> list[str]:
     for part in name.split(","):
         part = part.strip()
         if os.path.isdir(part):
-            inside = [os.path.join(part, file) for file in _OF_A_FOLDER]
-            matches = [file for file in inside if os.path.isfile(file)]
-            if not matches:
-                with contextlib.suppress(OSError):
-                    matches = [entry.path for entry in os.scandir(part) if entry.is_file()]
+            weights = os.path.join(part, _WEIGHTS)
+            matches = [weights] if os.path.isfile(weights) else [e.path for e in os.scandir(part) if e.is_file()]
         elif os.path.isfile(f"{part}.manifest.json"):
             matches = [f"{part}.manifest.json"]
         else:

@@ -65,8 +65,8 @@ def summarise(runs: ExperimentRuns, cache: Cache, latency: dict[str, float]) -> 
         One dict per row of a table: method, tables, task, num_train, seeds (complete ones), seeds_wanted, runs_done,
         runs_wanted, encoders (distilled ones that it stands on); student, parameters, size_bytes, latency_ms;
         scores (per seed), accuracy, macro_f1 (mean, deviation; macro_f1 also its 95 % interval over the texts),
-        share_of_teacher (share, seeds), against (the method compared with: difference, interval, p, p_holm, seeds), and
-        costs (distillation, fine_tuning). What can't be known yet is None.
+        share_of_teacher (share, seeds), against (the method compared with: difference, interval, p, p_holm, seeds),
+        and costs (distillation, fine_tuning). What can't be known yet is None.
     """
     rows = []
     for task in runs.experiment.tasks:

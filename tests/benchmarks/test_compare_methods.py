@@ -1,4 +1,4 @@
-"""The comparison of methods with scripts that stand in for the real ones: what runs, when, how often, what is said."""
+"""The comparison of methods with scripts that stand in for the real ones: what is run, when and how often."""
 
 import collections
 import json
@@ -224,10 +224,9 @@ def test_two_runners_at_once_share_the_runs(comparison):
 
 
 def test_a_failed_run_is_named_and_the_others_go_on(comparison):
-    comparison.describe(
-        more="--fail", extra='\n[[methods]]\nname = "after"\nclassifier_flags = "--init_checkpoint={classifier:layered}'
-        ' --share_right=1"\nsizes = [30]\n',
-    )  # fmt: skip
+    needs_it = "--init_checkpoint={classifier:layered} --share_right=1"
+    after = f'\n[[methods]]\nname = "after"\nclassifier_flags = "{needs_it}"\nsizes = [30]\n'
+    comparison.describe(more="--fail", extra=after)
     printed = comparison.run(status=1)
     (log, _) = sorted((comparison.output / "runs" / "layered" / "classified" / "hazards_30").glob("*.log"))
     assert f"FAILED layered: hazards, 30 labels, seed 1, fold 0: error: no such luck\n  its log: {log}" in printed

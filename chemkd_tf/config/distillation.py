@@ -35,9 +35,7 @@ class DistillationConfig(StudentShape, MethodConfig, TrainingConfig):
         require(bool(self.teacher_dir), "--teacher_dir is empty: name the --output_dir of run_pretraining.py")
         self.require_method()
         self.require_student()
-        given = (
-            self.layer_map != DistillationConfig.layer_map
-        )
+        given = self.layer_map != DistillationConfig.layer_map
         require(
             not given or len(self.layer_map) == self.num_student_layers,
             f"--layer_map={','.join(map(str, self.layer_map))} names {len(self.layer_map)} teacher layers, the student "

@@ -110,7 +110,7 @@ def test_every_module_that_the_paper_map_names_exists():
 
 def test_every_flag_that_the_readme_gives_exists():
     defined = (
-        "".join(read(f"chemkd_tf/config/{name}.py") for name in ("corpus", "records", "training"))
+        "".join(path.read_text("utf-8") for path in sorted((ROOT / "chemkd_tf" / "config").glob("*.py")))
         + read("data_prep/sample_corpus.py")
         + read("benchmarks/data_prep.py")
     )

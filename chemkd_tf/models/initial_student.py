@@ -14,6 +14,8 @@ from chemkd_tf.models import states
 from chemkd_tf.models.architecture import Architecture
 from chemkd_tf.models.checkpoints import Pretrained
 
+PROJECTED_SCALE = 0.3
+
 # Names of embedding layers, the same in every family and student; DistilBERT's stand one level deeper.
 _TOKEN, _POSITION, _SEGMENT = "token_embedding", "position_embedding", "segment_embedding"
 
@@ -44,8 +46,9 @@ def project_embeddings(student: keras.Model, teacher: keras.Model) -> None:
     XtremeDistil (Mukherjee and Awadallah 2020, arXiv:2004.05686) starts a student from a singular value decomposition
     of its teacher's word embeddings; here every row of the vocabulary counts the same, and the mean row is taken off
     first (it would take an axis of its own). Positions and segments go to the same axes, so that the sum of the three
-    is the projection of the teacher's sum: the student's `embedding` begins as what W_e can best be undone from. The
-    scale is the teacher's own (docs/deviations.md).
+    is the projection of the teacher's sum. All three are scaled by one factor, with which the token embedding's entries
+    have a root mean square of `PROJECTED_SCALE`: the teacher's own scale is what its LayerNorm undoes, a BiLSTM has
+    none there (docs/deviations.md has the measurements).
 
     Rows that the teacher hasn't got and, where the student is wider than the teacher's token embedding (ALBERT's is
     narrow), the columns beyond its width keep their fresh values.
@@ -56,6 +59,7 @@ def project_embeddings(student: keras.Model, teacher: keras.Model) -> None:
     """
     token, target = (_embedding(model, _TOKEN) for model in (teacher, student))
     mean, axes = principal_axes(token.numpy(), target.shape[1])
+    axes *= PROJECTED_SCALE / np.sqrt(np.mean(np.square((token.numpy() - mean) @ axes)))
     for name, centre in ((_TOKEN, mean), (_POSITION, 0.0), (_SEGMENT, 0.0)):
         source, target = (_embedding(model, name) for model in (teacher, student))
         if source is None or target is None:

@@ -63,6 +63,16 @@ def test_it_teaches_a_bilstm_in_its_turn(built, student, tmp_path):
     assert load_pretrained(str(tmp_path / "bilstm"), "teacher_dir").architecture.kind == "student"
 
 
+def test_it_learns_the_attention_scores_of_its_teacher(built, tmp_path):
+    settings = pipeline.distillation(
+        built, tmp_path / "tinybert", student="transformer", student_width=12, method="tinybert", num_train_steps=1,
+        eval_input_file=built.records,
+    )  # fmt: skip
+    with tiny.unoptimised_graphs():
+        metrics = distill.train_and_evaluate(settings)
+    assert metrics["attention_loss"] > 0 and np.isfinite(metrics["loss"])
+
+
 def test_it_starts_from_the_layers_of_its_teacher(built, tmp_path):
     settings = pipeline.distillation(
         built, tmp_path / "copy", student="transformer", student_width=24, student_intermediate_size=32,

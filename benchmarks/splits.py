@@ -15,12 +15,15 @@ from chemkd_tf.errors import InputError
 SPLIT_SEED = 1
 DEV_SHARE = 0.1
 PARTS = ("train", "dev", "test")
+REST = "rest"
 
 
 def make_splits(
     train: Split, dev: Split, num_folds: int, num_train: int, seed: int = SPLIT_SEED
 ) -> list[dict[str, Split]]:
-    """Returns train, dev (chooses the epoch) and test (is reported) of every fold, classes in proportion.
+    """Returns train, dev (chooses the epoch), test (is reported) and rest of every fold, classes in proportion.
+
+    The rest are the training texts whose labels are not taken: what a task has without labels.
 
     The folds are the same for every `seed`, so that every text is reported once by each; which labels are taken and
     which of those choose the epoch depends on it.
@@ -49,11 +52,13 @@ def make_splits(
         pairs = [(train, dev)]
     splits = []
     for pool, test in pairs:
+        left: Split = ([], [])
         if num_train and num_train < len(pool[0]):
-            pool = _take(pool, _draw(pool[1], 2, seed, train_size=num_train)[0])
+            drawn, others = _draw(pool[1], 2, seed, train_size=num_train)
+            pool, left = _take(pool, drawn), _take(pool, sorted(others))
         size = max(round(DEV_SHARE * len(pool[1])), len(set(pool[1])))  # every class must be in it
         rest, chosen = _draw(pool[1], 1, seed, test_size=size)
-        splits.append({"train": _take(pool, rest), "dev": _take(pool, chosen), "test": test})
+        splits.append({"train": _take(pool, rest), "dev": _take(pool, chosen), "test": test, REST: left})
     return splits
 
 
@@ -95,21 +100,25 @@ def _take(split: Split, indices: Sequence[int]) -> Split:
 
 
 def write_split(directory: str, split: dict[str, Split]) -> None:
-    """Writes train.tsv, dev.tsv and test.tsv."""
+    """Writes rest.txt (an article for each text, without labels), train.tsv, dev.tsv and, last, test.tsv."""
     os.makedirs(directory, exist_ok=True)
-    for name, part in split.items():
+    with atomic_write(f"{directory}/{REST}.txt") as file:
+        file.writelines(f"{_on_one_line(text)}\n\n" for text in split[REST][0])
+    for name in PARTS:
         with atomic_write(f"{directory}/{name}.tsv") as file:
-            file.write(_tsv(part))
+            file.write(_tsv(split[name]))
 
 
 def digest_of(split: dict[str, Split]) -> str:
     """Hexadecimal digits that change when any text, label or their order does."""
-    parts = "\0".join(name + "\n" + _tsv(split[name]) for name in PARTS)
+    parts = "\0".join(name + "\n" + _tsv(split[name]) for name in (*PARTS, REST))
     return hashlib.sha256(parts.encode("utf-8")).hexdigest()
 
 
 def _tsv(part: Split) -> str:
+    return "".join(f"{_on_one_line(text)}\t{label}\n" for text, label in zip(*part, strict=True))
+
+
+def _on_one_line(text: str) -> str:
     # A line break would end the line; every tokeniser here takes white space of any kind alike.
-    return "".join(
-        f"{text.replace(chr(13), ' ').replace(chr(10), ' ')}\t{label}\n" for text, label in zip(*part, strict=True)
-    )
+    return text.replace("\r", " ").replace("\n", " ")

@@ -30,6 +30,7 @@ def test_folds_report_every_text_once_and_nothing_is_in_two_parts():
     for split in splits:
         parts = texts_of(split)
         assert sum(len(part) for part in parts.values()) == 108 == len(set().union(*parts.values()))
+        assert split.pop("rest") == ([], [])  # every label is taken
         for texts, labels in split.values():
             assert [label[text] for text in texts] == list(labels)
             shares = collections.Counter(labels)
@@ -42,6 +43,7 @@ def test_without_folds_dev_is_reported_and_training_texts_are_sampled():
     parts = texts_of(split)
     assert len(parts["train"]) == 27 and len(parts["dev"]) == 3
     assert parts["train"] | parts["dev"] < set(TRAIN[0]) and not parts["train"] & parts["dev"]
+    assert parts["rest"] == set(TRAIN[0]) - parts["train"] - parts["dev"]
     assert texts_of(make_splits(TRAIN, DEV, num_folds=0, num_train=30)[0]) == parts
 
 

@@ -11,7 +11,8 @@ _ENDS_IN_NUMBER = re.compile(r"[\d〇零一二三四五六七八九十百千万�
 _NEGATIONS = tuple("不无非未没勿别莫否禁毋")
 _NEGATING_WORDS = frozenset(("严禁", "切勿", "避免", "防止", "毫无", "并非", "从未", "尚未", "绝不", "决不", "杜绝"))
 _COMPARISONS = frozenset(
-    "大于 小于 高于 低于 多于 少于 等于 超过 超出 达到 至少 至多 最少 最多 最高 最低 最大 最小 以上 以下 以内 以外 之间".split()
+    "大于 小于 高于 低于 多于 少于 等于 超过 超出 达到 至少 至多 最少 最多 最高 最低 最大 最小 "
+    "以上 以下 以内 以外 之间".split()
 )
 # Of a substance's name: characters of which one says that a word is one, and those that may stand beside them.
 _SUBSTANCE = frozenset(

@@ -115,7 +115,7 @@ def test_every_flag_that_the_readme_gives_exists():
         + read("benchmarks/data_prep.py")
     )
     ours = re.sub(r" -- --.*?(?=\n    \S|\n\n)", "", read("docs/data.md"), flags=re.DOTALL)  # Beam's stand behind --.
-    ours += read("docs/training.md")
+    ours += read("docs/training.md") + read("docs/augmentation.md")
     not_ours = {"helpfull", "logdir", "setup_file", "no"}
     for flag in set(re.findall(r"--([a-z_0-9]+)", read("README.md") + ours)) - not_ours:
         assert re.search(rf"\b{flag}\b", defined), flag

@@ -46,7 +46,7 @@ class AugmentationConfig:
     )
     protected_words: str = option(
         "", "File with a word a line: where one stands in a text nothing changes, and none is ever put in. Empty: only "
-        "what is protected anyway (numbers, units, formulae, substances, Latin words, punctuation, negations)."
+        "what is protected anyway (see docs/augmentation.md)."
     )  # fmt: skip
     max_seq_length: int = option(
         128, "Tokens that the teacher reads of a text, with [CLS] and [SEP]; what is behind them stays as it is."

@@ -12,7 +12,7 @@ import numpy as np
 
 from chemkd_tf.data.augmentation import SENTENCE_ENDS
 
-_ATTEMPTS_PER_VARIANT = 4  # Then a text has given what it can.
+_ATTEMPTS_PER_VARIANT = 10  # Then a text has given what it can.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,13 +119,13 @@ def _vary(
         if rng.random() < settings.replace_prob:
             words[place] = candidates[place][rng.integers(len(candidates[place]))]
             replaced += 1
-    swapped = set()
+    order = list(range(len(words)))
     for sentence in sentences:
         for index in np.flatnonzero(rng.random(len(sentence)) < settings.swap_prob) if len(sentence) > 1 else ():
             other = (index + rng.integers(1, len(sentence))) % len(sentence)
             first, second = sentence[index], sentence[other]
-            words[first], words[second] = words[second], words[first]
-            swapped |= {first, second}
+            order[first], order[second] = order[second], order[first]
+    words = [words[place] for place in order]
     places = [place for sentence in sentences for place in sentence]
     drawn = rng.random(len(places)) < settings.delete_prob
     if drawn.all():
@@ -133,4 +133,4 @@ def _vary(
     deleted = [place for place, gone in zip(places, drawn, strict=True) if gone]
     for place in deleted:
         words[place] = ""
-    return "".join(words), (replaced, len(swapped), len(deleted))
+    return "".join(words), (replaced, sum(place != index for index, place in enumerate(order)), len(deleted))

@@ -16,7 +16,8 @@ from chemkd_tf.models import states
 from chemkd_tf.text.lexicon import SpelledWords
 from chemkd_tf.text.vocabulary import Vocabulary
 
-# Few shapes, so that a graph is traced seldom.
+_INPUTS = (*states.ENCODER_INPUTS, states.MASK_POSITIONS)
+# Few shapes, so that memory is laid out seldom.
 _LENGTH_MULTIPLE = 16
 _POSITIONS_MULTIPLE = 8
 
@@ -73,7 +74,7 @@ class WordCandidates:
         self._masked_share, self._batch_size = masked_share, batch_size
         self._log_probabilities = tf.function(
             lambda batch: tf.nn.log_softmax(tf.cast(masked_lm(batch, training=False)[states.LOGITS], tf.float32)),
-            reduce_retracing=True,
+            input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in _INPUTS}],
             autograph=False,
         )
 

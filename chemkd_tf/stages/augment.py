@@ -74,7 +74,7 @@ class Summary:
                 ("deleted", self.deleted),
             )
         )
-        short = f" ({self.num_short:,} texts gave fewer than asked for, {self.num_without:,} none)"
+        short = f" (fewer than asked for of {self.num_short:,} texts, none of {self.num_without:,})"
         return (
             f"{self.num_texts:,} texts, {self.num_variants:,} variants{short if self.num_short else ''}; of the words "
             f"in them {shares}"
@@ -153,7 +153,7 @@ def _begin(work: str, config: AugmentationConfig, texts: LabelledTexts, teacher:
                 settings[flag] = hashlib.file_digest(file, "sha256").hexdigest()
     del settings["teacher_dir"]
     contents = hashlib.sha256(json.dumps([texts.texts, texts.labels]).encode()).hexdigest()
-    plan = {"chemkd_tf": __version__, "the texts": contents, "the teacher": teacher, **settings}
+    plan = {"chemkd_tf": __version__, "text": contents, "teacher": teacher, **settings}
     path = os.path.join(work, "plan.json")
     if os.path.exists(path):
         before = read_json(path)

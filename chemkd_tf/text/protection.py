@@ -10,6 +10,10 @@ _NUMERALS = frozenset("零一二三四五六七八九十百千万亿两壹贰叁
 _ENDS_IN_NUMBER = re.compile(r"[\d〇零一二三四五六七八九十百千万亿两壹贰叁肆伍陆柒捌玖拾佰仟]\s*$")
 _NEGATIONS = tuple("不无非未没勿别莫否禁毋")
 _NEGATING_WORDS = frozenset(("严禁", "切勿", "避免", "防止", "毫无", "并非", "从未", "尚未", "绝不", "决不", "杜绝"))
+_COMPARISONS = frozenset(
+    "大于 小于 高于 低于 多于 少于 等于 超过 超出 达到 至少 至多 最少 最多 最高 最低 最大 最小 "
+    "以上 以下 以内 以外 之间".split()
+)
 # Of a substance's name: characters of which one says that a word is one, and those that may stand beside them.
 _SUBSTANCE = frozenset(
     "氢氧氮氟氯溴碘硫磷碳硅硼砷硒碲氦氖氩氪氙锂钠钾铷铯铍镁钙锶钡铝镓铟铊锗锡铅锑铋铜银铂钯铑铱锇钌锌镉汞钛锆铪钒铌"
@@ -17,7 +21,7 @@ _SUBSTANCE = frozenset(
     "芴醌羟羧硝酰巯羰膦胂萜茚"
 )
 _BESIDE_SUBSTANCE = frozenset(
-    "一二三四五六七八九十多单双过高亚次偏焦聚环正异新仲叔季邻间对反顺甲乙丙丁戊己庚辛壬癸化代合水物盐"
+    "一二三四五六七八九十多单双过高亚次偏焦聚环正异新仲叔季邻间对反顺甲乙丙丁戊己庚辛壬癸化代合水物盐浓稀纯冰苛烧液"
 )
 _UNITS = frozenset(
     (
@@ -35,8 +39,9 @@ class Protection:
 
     Protected are all words that are not of ideographs alone: numbers (1.5), Latin words, formulae (H2SO4), codes
     (UN1230, 67-56-1), signs (℃), punctuation, white space. Of Chinese words: numbers (三, 第十六, and what the lexicon
-    has as a numeral: 两种), units behind a number (15 毫升, 第3 类), substances (硫酸, 三氯甲烷, 氧化物), negations
-    (不, 无色, 未, 严禁), and what overlaps one of the user's words.
+    has as a numeral: 两种), units behind a number (15 毫升, 第3 类), comparisons (超过, 以下), substances (硫酸,
+    三氯甲烷, 氧化物), negations (不, 无色, 未, 严禁), the word behind a negation of one character (不 适用), and what
+    overlaps one of the user's words.
 
     Args:
         lexicon: knows the numerals.
@@ -54,16 +59,16 @@ class Protection:
         touched = [False] * len(text)
         for match in self._users.finditer(text) if self._users else ():
             touched[match.start() : match.end()] = [True] * (match.end() - match.start())
-        answers, start, before = [], 0, ""
+        answers, start, before, last = [], 0, "", ""
         for word in words:
             end = start + len(word)
-            behind_number = word in _UNITS and _ENDS_IN_NUMBER.search(before)
-            answers.append(self._is_free(word) and not behind_number and not any(touched[start:end]))
-            start, before = end, (before + word)[-8:]
+            belongs_to_last = (word in _UNITS and _ENDS_IN_NUMBER.search(before)) or last in _NEGATIONS
+            answers.append(self._is_free(word) and not belongs_to_last and not any(touched[start:end]))
+            start, before, last = end, (before + word)[-8:], word
         return answers
 
     def may_be_put_in(self, word: str) -> bool:
-        """Whether `word` may take another's place: no number, substance or negation, none of the user's."""
+        """Whether `word` may take another's place: no number, comparison, substance or negation, none of the user's."""
         return self._is_free(word) and not (self._users and self._users.search(word))
 
     def _is_free(self, word: str) -> bool:
@@ -72,6 +77,7 @@ class Protection:
             and not _names_substance(word)
             and not word.startswith(_NEGATIONS)
             and word not in _NEGATING_WORDS
+            and word not in _COMPARISONS
             and self._lexicon.class_of(word) != NUMERAL_CLASS
             and not _NUMERALS.issuperset(word)
         )

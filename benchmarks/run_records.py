@@ -46,11 +46,9 @@ def read_record(base: str) -> dict[str, Any]:
 
 
 def drop_what_only_resumes(output_dir: str) -> None:
-    """Removes what a completed run needs no more: checkpoints are six times its weights."""
-    shutil.rmtree(f"{output_dir}/checkpoints", ignore_errors=True)
-    for name in os.listdir(output_dir):
-        if name.startswith("answers_of_"):
-            os.remove(f"{output_dir}/{name}")
+    """Removes what a completed run needs no more: checkpoints are six times its weights, a teacher's states more."""
+    for name in ("checkpoints", "taught"):
+        shutil.rmtree(f"{output_dir}/{name}", ignore_errors=True)
 
 
 def training_cost(run: ExperimentRun) -> dict[str, float | None]:

@@ -55,7 +55,10 @@ def test_a_staged_distillation_leaves_a_student_and_the_curves_of_its_phases(bui
     assert "hidden, 2 of 5" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", ["lrc_bert", "distilbert", "bert_pkd", "logits_mse"])
+@pytest.mark.parametrize(
+    "method",
+    ["lrc_bert", *(pytest.param(each, marks=pytest.mark.slow) for each in ("distilbert", "bert_pkd", "logits_mse"))],
+)
 def test_every_method_leaves_a_student_without_projections(built, tmp_path, method):
     config = pipeline.distillation(built, tmp_path, method=method, num_train_steps=5, log_every_steps=1)
     distill.train_and_evaluate(config)

@@ -74,7 +74,7 @@ CLASSIFIERS = {
     ),
     "student_distilled": (
         "--init_checkpoint={directory}/student --teacher_dir={directory}/teacher_{seed} "
-        "--unlabelled_file={directory}/text/corpus.txt --max_unlabelled_texts=2000 --task_prediction_loss_weight=2 "
+        "--unlabelled_file={directory}/text/corpus.txt --max_unlabelled_texts=2000 --prediction_loss_weight=2 "
         "--group_by_length --learning_rate=1e-2 --clip_norm=0 --num_train_epochs=8 --eval_every_epochs=4"
     ),
     "student_undistilled": (
@@ -218,21 +218,10 @@ def cost_of(output_dir: str, directory: str) -> dict[str, float]:
 
     startup.import_tensorflow_quietly()
     startup.run_first_operation_quietly()
+    from benchmarks import latency
     from benchmarks.bag_of_words import read_split
-    from chemkd_tf.models.classifier import WEIGHTS_FILE, TextClassifier
 
-    classifier = TextClassifier(output_dir)
-    texts = read_split(f"{directory}/text/labelled/dev.tsv")[0][:60]
-    milliseconds = []
-    for text in texts:
-        started = time.perf_counter()
-        classifier([text])
-        milliseconds.append(1000 * (time.perf_counter() - started))
-    return {
-        "parameters": sum(int(weight.value.shape.num_elements()) for weight in classifier.network.trainable_weights),
-        "size_bytes": os.path.getsize(f"{output_dir}/{WEIGHTS_FILE}"),
-        "latency_ms": statistics.median(milliseconds[10:]),
-    }
+    return latency.cost_of(output_dir, read_split(f"{directory}/text/labelled/dev.tsv")[0])
 
 
 def ask(directory: str) -> None:

@@ -14,13 +14,14 @@ import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from chemkd_tf.config import DistillationConfig  # noqa: E402
-from chemkd_tf.distillation.distiller import Distiller  # noqa: E402
-from chemkd_tf.distillation.recipes import make_objectives  # noqa: E402
+from chemkd_tf.distillation.batches import CORPUS  # noqa: E402
+from chemkd_tf.distillation.recipes import Setting  # noqa: E402
 from chemkd_tf.models import states  # noqa: E402
 from chemkd_tf.models.architecture import StudentArchitecture, TeacherArchitecture  # noqa: E402
 from chemkd_tf.models.checkpoints import build_masked_lm  # noqa: E402
 from chemkd_tf.models.families.table import FAMILIES  # noqa: E402
 from chemkd_tf.models.importing.hugging_face import foreign_value, is_transposed  # noqa: E402
+from chemkd_tf.stages.teaching import make_distiller  # noqa: E402
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -58,13 +59,15 @@ def ours() -> Work:
         student_width=FLAGS.student_width,
         layer_map=tuple(map(int, FLAGS.layer_map)),
         learning_rate=LEARNING_RATE,
+        random_seed=SEED,
     )
     with strategy.scope():
         teacher, student = build_masked_lm(teacher_architecture()), build_masked_lm(student_architecture())
-        objectives = make_objectives(config, teacher_architecture(), student_architecture())
-        distiller = Distiller(teacher, student, objectives, SEED)
-        distiller.compile_for(config, 1_000_000, 0)
-    projections = [projection for objective, _ in objectives for projection in getattr(objective, "projections", [])]
+        setting = Setting(config, teacher_architecture(), student_architecture(), is_task=False)
+        distiller = make_distiller(setting, teacher, student, CORPUS, 1_000_000, 0)
+    projections = [
+        projection for objective in distiller.objectives for projection in getattr(objective, "projections", [])
+    ]
     family = FAMILIES["bert"]
     np.savez(
         os.path.join(FLAGS.folder, WEIGHTS_FILE),

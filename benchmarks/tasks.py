@@ -4,9 +4,9 @@
         --output_dir=runs/task --output_json=docs/results/task.json
 
 `DIR` holds train.tsv and dev.tsv. With `--num_folds` of 2 or more both are put together and cross-validated; else
-`--num_train` labels of train (0: all) are trained on and dev is what is reported. Either way a tenth of the training
-texts chooses the epoch, so that nothing is chosen on what is reported. Each model is trained once per seed and fold.
-Killed and started again, it goes on with the runs that are missing.
+train is trained on and dev is what is reported. `--num_train` takes so many labels of the training texts. Either way a
+tenth of those chooses the epoch, so that nothing is chosen on what is reported. Each model is trained once per seed
+and fold. Killed and started again, it goes on with the runs that are missing. For more methods: `compare_methods`.
 """
 
 import json
@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from benchmarks.bag_of_words import Split, read_split, score_bag_of_words
 from benchmarks.runs import Run, run_all
-from chemkd_tf.atomic import atomic_write, write_json
+from benchmarks.scores import NUM_RESAMPLES, bootstrap, interval
+from benchmarks.splits import make_splits, write_split
+from chemkd_tf.atomic import write_json
+from chemkd_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 
-SPLIT_SEED = 1
-DEV_SHARE = 0.1
 NEURAL_MODELS = ("teacher", "student_distilled", "student_undistilled")
 BASELINES = ("character_tfidf", "word_tfidf")
 
@@ -46,9 +46,9 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "num_folds", 0, "Folds of a cross-validation over train and dev; 0: train on train, report dev."
     )
-    flags.DEFINE_integer("num_train", 0, "Training texts taken from train, classes in proportion; 0: all.")
+    flags.DEFINE_integer("num_train", 0, "Training texts taken (with folds: in each), classes in proportion; 0: all.")
     flags.DEFINE_multi_integer("seed", [1, 2, 3], "Seeds of initial weights, order and dropout.")
-    flags.DEFINE_integer("num_resamples", 2000, "Bootstrap resamples of the reported texts.")
+    flags.DEFINE_integer("num_resamples", NUM_RESAMPLES, "Bootstrap resamples of the reported texts.")
     flags.DEFINE_string("classifier_flags", "", "Flags of run_classifier.py for every model.")
     flags.DEFINE_string("teacher_flags", "--learning_rate=2e-4 --num_train_epochs=3", "Flags for the teacher.")
     flags.DEFINE_string("student_flags", "--learning_rate=2e-3 --num_train_epochs=8", "Flags for both students.")
@@ -61,7 +61,10 @@ def main(arguments: list[str]) -> None:
     if len(arguments) > 1:
         sys.exit(f"error: unexpected argument {arguments[1]!r}: flags are written --name=value")
     train, dev = (read_split(os.path.join(FLAGS.data_dir, f"{split}.tsv")) for split in ("train", "dev"))
-    splits = make_splits(train, dev, FLAGS.num_folds, FLAGS.num_train)
+    try:
+        splits = make_splits(train, dev, FLAGS.num_folds, FLAGS.num_train)
+    except InputError as error:
+        sys.exit(f"error: --data_dir={FLAGS.data_dir}: {error}")
     for number, split in enumerate(splits):
         write_split(f"{FLAGS.output_dir}/data_{number}", split)
     run_all(
@@ -84,33 +87,6 @@ def main(arguments: list[str]) -> None:
         },
     )
     print("\n" + table(results))
-
-
-def make_splits(train: Split, dev: Split, num_folds: int, num_train: int) -> list[dict[str, Split]]:
-    """Returns train, dev (chooses the epoch) and test (is reported) of every fold, classes in proportion."""
-    if num_folds:
-        texts, labels = np.array([*train[0], *dev[0]], object), np.array([*train[1], *dev[1]], object)
-        folds = StratifiedKFold(num_folds, shuffle=True, random_state=SPLIT_SEED).split(texts, labels)
-        pairs = [((texts[rest], labels[rest]), (texts[held], labels[held])) for rest, held in folds]
-    else:
-        if num_train and num_train < len(train[0]):
-            kept = train_test_split(*train, train_size=num_train, stratify=train[1], random_state=SPLIT_SEED)
-            train = kept[0], kept[2]
-        pairs = [(train, dev)]
-    splits = []
-    for (texts, labels), test in pairs:
-        size = max(round(DEV_SHARE * len(labels)), len(set(labels)))  # every class must be in it
-        parts = train_test_split(texts, labels, test_size=size, stratify=labels, random_state=SPLIT_SEED)
-        splits.append({"train": (parts[0], parts[2]), "dev": (parts[1], parts[3]), "test": test})
-    return splits
-
-
-def write_split(directory: str, split: dict[str, Split]) -> None:
-    """Writes train.tsv, dev.tsv and test.tsv."""
-    os.makedirs(directory, exist_ok=True)
-    for name, (texts, labels) in split.items():
-        with atomic_write(f"{directory}/{name}.tsv") as file:
-            file.writelines(f"{text}\t{label}\n" for text, label in zip(texts, labels, strict=True))
 
 
 def make_runs(num_splits: int) -> list[Run]:
@@ -181,16 +157,12 @@ def summarise(labels: np.ndarray, predictions: dict[str, list[np.ndarray]], num_
         the mean macro-F1 over resampled texts) and `against_undistilled`: the mean difference in macro-F1, its
         interval over the same resamples, and the share of resamples in which it is not positive.
     """
-    rng = np.random.default_rng(SPLIT_SEED)
-    resamples = [rng.integers(len(labels), size=len(labels)) for _ in range(num_resamples)]
     classes, true = np.unique(labels.astype(str), return_inverse=True)
     number = {label: index for index, label in enumerate(classes)}
     resampled = {}
     for model, answers in predictions.items():
         ids = [np.array([number[label] for label in answer]) for answer in answers]
-        resampled[model] = np.array(
-            [np.mean([_macro_f1(true[rows], seed[rows], len(classes)) for seed in ids]) for rows in resamples]
-        )
+        resampled[model] = bootstrap(true, ids, len(classes), num_resamples)
     results = []
     for model, answers in predictions.items():
         scores = [
@@ -204,12 +176,12 @@ def summarise(labels: np.ndarray, predictions: dict[str, list[np.ndarray]], num_
             "model": model,
             **{key: statistics.mean(score[key] for score in scores) for key in ("accuracy", "macro_f1")},
             "scores": scores,
-            "interval": np.percentile(resampled[model], (2.5, 97.5)).tolist(),
+            "interval": interval(resampled[model]),
         }
         if "student_undistilled" in predictions and model != "student_undistilled":
             difference = resampled[model] - resampled["student_undistilled"]
             result["against_undistilled"] = {
-                "interval": np.percentile(difference, (2.5, 97.5)).tolist(),
+                "interval": interval(difference),
                 "share_not_better": float((difference <= 0).mean()),
             }
         results.append(result)
@@ -233,14 +205,6 @@ def table(results: list[dict[str, Any]]) -> str:
             cells.append("")
         lines.append(f"| {result['model']} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _macro_f1(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
-    """Macro-F1 over the classes that occur, as scikit-learn's, from counts: it is needed thousands of times."""
-    counts = np.bincount(true * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
-    of_truth, of_answers = counts.sum(axis=1), counts.sum(axis=0)
-    occurring = (of_truth + of_answers) > 0
-    return float(np.mean(2 * np.diag(counts)[occurring] / (of_truth + of_answers)[occurring]))
 
 
 def _dev_macro_f1(output_dir: str) -> float:

@@ -11,7 +11,7 @@ so that the library itself never sees a flag.
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -20,49 +20,76 @@ from chemkd_tf.errors import InputError, Stopped
 
 FLAGS = flags.FLAGS
 
+_LISTS = {
+    tuple[int, ...]: (int, "integers separated by commas, as in 1,3,5"),
+    tuple[float, ...]: (float, "numbers separated by commas, as in 1,5,4"),
+}
 
-def define(config_class: type) -> None:
+
+def define(config_class: type, flag_values: flags.FlagValues = FLAGS) -> None:
     """Defines one absl flag for every field of `config_class`, with the field's default and help text.
 
     Args:
         config_class: frozen dataclass whose fields were made by `config.options.option`; a field's type (`bool`, `int`,
-            `float`, `str` or `tuple[int, ...]`) chooses the kind of flag.
+            `float`, `str`, `tuple[int, ...]` or `tuple[float, ...]`) chooses the kind of flag.
+        flag_values: where they are defined.
     """
     for field in dataclasses.fields(config_class):
         help_text = field.metadata["help"]
         choices = field.metadata.get("choices")
         if choices:
-            flags.DEFINE_enum(field.name, field.default, choices, help_text)
+            flags.DEFINE_enum(field.name, field.default, choices, help_text, flag_values=flag_values)
         elif field.type is bool:
-            flags.DEFINE_bool(field.name, field.default, help_text)
+            flags.DEFINE_bool(field.name, field.default, help_text, flag_values=flag_values)
         elif field.type is int:
-            flags.DEFINE_integer(field.name, field.default, help_text)
+            flags.DEFINE_integer(field.name, field.default, help_text, flag_values=flag_values)
         elif field.type is float:
-            flags.DEFINE_float(field.name, field.default, help_text)
+            flags.DEFINE_float(field.name, field.default, help_text, flag_values=flag_values)
         elif field.type is str:
-            flags.DEFINE_string(field.name, field.default, help_text)
-        else:  # tuple[int, ...]
-            flags.DEFINE_string(field.name, ",".join(map(str, field.default)), help_text + " (comma-separated)")
+            flags.DEFINE_string(field.name, field.default, help_text, flag_values=flag_values)
+        else:  # tuple[int, ...] or tuple[float, ...]
+            default = ",".join(map(str, field.default))
+            flags.DEFINE_string(field.name, default, help_text + " (comma-separated)", flag_values=flag_values)
         # Key flags of the script, as if it had defined them: --help lists those, --helpfull all of absl's too.
-        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[field.name])
+        flag_values.register_key_flag_for_module(sys.argv[0], flag_values[field.name])
 
 
-def parse(config_class: type) -> Any:
+def config_of(config_class: type, arguments: Sequence[str]) -> Any:
+    """Returns the `config_class` that a script would get from these arguments; the process's own flags are left alone.
+
+    Args:
+        config_class: see `define`.
+        arguments: of the command line, without the script's name.
+
+    Raises:
+        InputError: an unknown flag, a value of the wrong type, one that the dataclass refuses, or no flag at all.
+    """
+    flag_values = flags.FlagValues()
+    define(config_class, flag_values)
+    try:
+        rest = flag_values([sys.argv[0], *arguments])[1:]
+    except flags.Error as error:
+        raise InputError(str(error)) from None
+    if rest:
+        raise _unexpected(rest[0])
+    return parse(config_class, flag_values)
+
+
+def parse(config_class: type, flag_values: flags.FlagValues = FLAGS) -> Any:
     """Returns a `config_class` filled from the parsed flags.
 
     Raises:
-        InputError: if a comma-separated list holds something other than integers, or the dataclass refuses a value.
+        InputError: if a comma-separated list holds something other than numbers, or the dataclass refuses a value.
     """
     values = {}
     for field in dataclasses.fields(config_class):
-        value = FLAGS[field.name].value
-        if field.type == tuple[int, ...]:
+        value = flag_values[field.name].value
+        if field.type in _LISTS:
+            number, expected = _LISTS[field.type]
             try:
-                value = tuple(int(part) for part in value.split(",") if part.strip())
+                value = tuple(number(part) for part in value.split(",") if part.strip())
             except ValueError:
-                raise InputError(
-                    f"--{field.name}={value}: expected integers separated by commas, as in 1,3,5"
-                ) from None
+                raise InputError(f"--{field.name}={value}: expected {expected}") from None
         values[field.name] = value
     return config_class(**values)
 
@@ -90,7 +117,7 @@ def run(
             if passes_arguments_on:
                 main(parse(config_class), arguments[1:])
             elif len(arguments) > 1:
-                raise InputError(f"unexpected argument {arguments[1]!r}: flags are written --name=value")
+                raise _unexpected(arguments[1])
             else:
                 main(parse(config_class))
         except InputError as error:
@@ -104,3 +131,7 @@ def run(
             sys.exit(130)
 
     app.run(guarded)
+
+
+def _unexpected(argument: str) -> InputError:
+    return InputError(f"unexpected argument {argument!r}: flags are written --name=value")

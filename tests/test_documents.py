@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks import data_prep, distiller, input_pipeline, pretraining, reference_curves, tasks
 from benchmarks.results_table import table
+from chemkd_tf.distillation.recipes import RECIPES
+from chemkd_tf.distillation.schedules import SCHEDULES
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -86,6 +88,24 @@ def test_the_tables_of_training_are_those_of_the_measured_results():
         assert shown.strip() == reference_curves.table(corpora[name]["sizes"]), name
 
 
+def test_the_curve_of_a_healthy_distillation_is_the_measured_one():
+    pattern = r"<!-- healthy distillation table -->\n.*?\n.*?\n(.*?)\n<!-- end of healthy distillation table -->"
+    rows = []
+    for row in json.loads(read("docs/results/real_corpus.json"))["student"]["held_out"]:
+        fits = [f"{row[f'r_squared_{state}']:.2f} ({row[f'cosine_{state}']:.2f})"
+                for state in ("embedding", "hidden_1", "hidden_2", "hidden_3")]  # fmt: skip
+        losses = f"{row['embedding_loss']:.3f}, {row['hidden_loss']:.2f}, {row['prediction_loss']:.2f}"
+        found = f"{row['masked_lm_accuracy_student']:.2f} of {row['masked_lm_accuracy_teacher']:.2f}"
+        rows.append(f"| {row['step']:,} | {losses} | {' | '.join(fits)} | {found} |")
+    assert re.search(pattern, read("docs/distillation.md"), re.DOTALL)[1].split("\n") == rows
+
+
+def test_every_method_and_schedule_is_described():
+    text = read("docs/distillation.md")
+    for name in (*RECIPES, *SCHEDULES):
+        assert f"| `{name}` |" in text, name
+
+
 def test_the_speed_of_pretraining_in_the_readme_is_what_was_measured():
     results = json.loads(read("docs/results/pretraining.json"))
     ours = results["against_hugging_face"]["ours"]["tokens_per_second"]
@@ -110,12 +130,12 @@ def test_every_module_that_the_paper_map_names_exists():
 
 def test_every_flag_that_the_readme_gives_exists():
     defined = (
-        "".join(read(f"chemkd_tf/config/{name}.py") for name in ("corpus", "records", "training"))
+        "".join(path.read_text("utf-8") for path in sorted((ROOT / "chemkd_tf" / "config").glob("*.py")))
         + read("data_prep/sample_corpus.py")
         + read("benchmarks/data_prep.py")
     )
     ours = re.sub(r" -- --.*?(?=\n    \S|\n\n)", "", read("docs/data.md"), flags=re.DOTALL)  # Beam's stand behind --.
-    ours += read("docs/training.md")
+    ours += read("docs/training.md") + read("docs/augmentation.md")
     not_ours = {"helpfull", "logdir", "setup_file", "no"}
     for flag in set(re.findall(r"--([a-z_0-9]+)", read("README.md") + ours)) - not_ours:
         assert re.search(rf"\b{flag}\b", defined), flag

@@ -1,10 +1,8 @@
 """From dataclasses to flags and back, and what the tables refuse."""
 
 import dataclasses
-import functools
 import subprocess
 import sys
-import types
 
 import absl.flags
 import pytest
@@ -33,20 +31,9 @@ PRETRAIN = ("--input_file=records", "--vocab_file=vocab.txt", "--output_dir=teac
 
 
 @pytest.fixture
-def parse(monkeypatch):
+def parse():
     """Parses a command line with flags of its own: absl's are global, and scripts under test have theirs."""
-
-    def parse(config_class, *arguments):
-        values = absl.flags.FlagValues()
-        names = ("DEFINE_enum", "DEFINE_bool", "DEFINE_integer", "DEFINE_float", "DEFINE_string")
-        own = {name: functools.partial(getattr(absl.flags, name), flag_values=values) for name in names}
-        monkeypatch.setattr(flags, "flags", types.SimpleNamespace(**own))
-        monkeypatch.setattr(flags, "FLAGS", values)
-        flags.define(config_class)
-        values(["script", *arguments])
-        return flags.parse(config_class)
-
-    return parse
+    return lambda config_class, *arguments: flags.config_of(config_class, arguments)
 
 
 def test_flags_become_the_fields_of_the_dataclass(parse):
@@ -63,7 +50,7 @@ def test_flags_become_the_fields_of_the_dataclass(parse):
 def test_the_defaults_are_those_of_the_paper(parse):
     config = parse(DistillationConfig, *DISTILL)
     assert config.layer_map == (1, 3, 5)
-    assert (config.num_student_layers, config.student_width, config.temperature) == (3, 200, 1.0)
+    assert (config.num_student_layers, config.student_width, config.temperature) == (3, 200, 0.0)  # the method's own
     assert config.embedding_loss_weight == config.hidden_loss_weight == config.prediction_loss_weight == 1.0
     config = parse(PretrainingConfig, *PRETRAIN)
     assert (config.num_layers, config.hidden_size, config.num_attention_heads) == (6, 768, 12)
@@ -75,8 +62,10 @@ def test_the_defaults_are_those_of_the_paper(parse):
 def test_every_field_is_a_flag_with_a_help_text(parse, config_class):
     with pytest.raises(InputError):
         parse(config_class)  # every table needs some file
+    defined = absl.flags.FlagValues()
+    flags.define(config_class, defined)
     for field in dataclasses.fields(config_class):
-        assert flags.FLAGS[field.name].help.removesuffix(" (comma-separated)").endswith(field.metadata["help"])
+        assert defined[field.name].help.removesuffix(" (comma-separated)").endswith(field.metadata["help"])
         assert field.metadata["help"]
 
 
@@ -91,8 +80,16 @@ def test_a_list_that_holds_something_else_is_refused_with_its_flag(parse, text):
         parse(DistillationConfig, *DISTILL, f"--layer_map={text}")
 
 
+def test_unknown_flags_and_words_are_refused_and_the_own_flags_of_the_process_are_left_alone(parse):
+    with pytest.raises(InputError, match="Unknown command line flag 'layer_mop'"):
+        parse(DistillationConfig, *DISTILL, "--layer_mop=1")
+    with pytest.raises(InputError, match="unexpected argument 'student': flags are written --name=value"):
+        parse(DistillationConfig, *DISTILL, "student")
+    assert "layer_map" not in flags.FLAGS
+
+
 def test_a_value_outside_the_choices_is_refused(parse):
-    with pytest.raises(absl.flags.IllegalFlagValueError, match="student_embedding"):
+    with pytest.raises(InputError, match="student_embedding=word: value should be one of <full|token>"):
         parse(DistillationConfig, *DISTILL, "--student_embedding=word")
 
 
@@ -101,17 +98,29 @@ def test_a_value_outside_the_choices_is_refused(parse):
     [
         (DistillationConfig, ("--layer_map=1,2,3,4",), "--layer_map=1,2,3,4 names 4 teacher layers, the student has "
          "--num_student_layers=3: name one teacher layer for each student layer"),
-        (DistillationConfig, ("--num_student_layers=4",), "--layer_map=1,3,5 names 3 teacher layers, the student has "
-         "--num_student_layers=4: name one teacher layer for each student layer"),
-        (DistillationConfig, ("--temperature=0",), "--temperature=0.0: above 0"),
+        (DistillationConfig, ("--temperature=-1",), "--temperature=-1.0: above 0, or 0 for the method's own"),
+        (DistillationConfig, ("--num_negatives=0",), "--num_negatives=0: at least 1"),
+        (DistillationConfig, ("--phase_proportions=1,0",), "--phase_proportions=1.0,0.0: each above 0"),
         (DistillationConfig, ("--patience=0",), "--patience=0: at least 1"),
         (DistillationConfig, ("--hidden_loss_weight=-1",), "--hidden_loss_weight=-1.0: 0 (off) or more"),
-        (DistillationConfig,
-         ("--embedding_loss_weight=0", "--hidden_loss_weight=0", "--prediction_loss_weight=0"),
-         "--embedding_loss_weight --hidden_loss_weight --prediction_loss_weight: at least one above 0"),
         (PretrainingConfig, ("--eval_every_steps=0",), "--eval_every_steps=0: at least 1"),
         (DistillationConfig, ("--student_width=201",),
          "--student_width=201 can't be halved: even, or give --units_per_direction"),
+        (DistillationConfig, ("--student_width=0",), "--student_width=0: at least 1"),
+        (DistillationConfig, ("--units_per_direction=-1",), "--units_per_direction=-1: 0 (default) or more"),
+        (DistillationConfig, ("--student_attention_heads=4",),
+         "--student_attention_heads is of --student=transformer, this is --student=bilstm: leave it out"),
+        (DistillationConfig, ("--init_student_layers=1,3,5",),
+         "--init_student_layers is of --student=transformer, this is --student=bilstm: leave it out"),
+        (DistillationConfig, ("--student=transformer", "--student_embedding=token"),
+         "--student_embedding is of --student=bilstm, this is --student=transformer: leave it out"),
+        (DistillationConfig, ("--student=transformer", "--student_attention_heads=12"),
+         "--student_width=200 is not a multiple of --student_attention_heads=12"),
+        (DistillationConfig, ("--student=transformer", "--init_student_layers=1,3"),
+         "--init_student_layers=1,3 names 2 teacher layers, the student has --num_student_layers=3: name one teacher "
+         "layer for each student layer"),
+        (DistillationConfig, ("--student=transformer", "--init_student_layers=1,3,5", "--embedding_init=pca"),
+         "--init_student_layers=1,3,5 brings the teacher's embedding along: leave out --embedding_init"),
         (DistillationConfig, ("--stop_when_converged",),
          "--stop_when_converged needs --eval_input_file: convergence is judged on held-out text"),
         (DistillationConfig, ("--teacher_dir=",),
@@ -139,6 +148,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(parse, config_class, a
 
 def test_an_odd_width_is_fine_with_units_per_direction(parse):
     assert parse(DistillationConfig, *DISTILL, "--student_width=201", "--units_per_direction=9").student_width == 201
+    assert parse(DistillationConfig, *DISTILL, "--student_width=201", "--student=transformer").student_width == 201
 
 
 @pytest.mark.parametrize(

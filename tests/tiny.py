@@ -1,24 +1,28 @@
 """Tiny models and batches: what the tests of models, distillation and training are run on."""
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from chemkd_tf.config import DistillationConfig, PretrainingConfig
+from chemkd_tf.config import ClassificationConfig, DistillationConfig, PretrainingConfig
+from chemkd_tf.distillation.batches import CORPUS, task
 from chemkd_tf.distillation.distiller import Distiller
-from chemkd_tf.distillation.recipes import make_objectives
+from chemkd_tf.distillation.recipes import Setting
 from chemkd_tf.models.architecture import StudentArchitecture, TeacherArchitecture
 from chemkd_tf.models.checkpoints import build_encoder
-from chemkd_tf.models.heads import masked_lm_model
+from chemkd_tf.models.heads import classification_model, classification_states, masked_lm_model
 from chemkd_tf.stages.pretrain import MaskedLanguageModel
+from chemkd_tf.stages.teaching import make_distiller
 
 VOCABULARY = 50
 TEACHER_WIDTH = 24
 STUDENT_WIDTH = 10
 TOKENS = 12
 PREDICTIONS = 4
+CLASSES = 3
 
 ENCODER_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 MASKED_LM_INPUTS = (*ENCODER_INPUTS, "mask_positions")
@@ -124,24 +128,60 @@ def language_model(
     return model
 
 
-def distiller(
-    config=None,
-    teacher=None,
-    student=None,
-    random_seed: int = 7,
-    num_train_steps: int = 100,
-    teacher_precision: str = "float32",
-) -> Distiller:
+def setting(config, teacher=None, student=None, is_task=False) -> Setting:
+    """`teacher` and `student` are changes to the tiny architectures; a student with heads is a transformer."""
+    shape = teacher_architecture if "num_heads" in (student or {}) else student_architecture
+    return Setting(config, teacher_architecture(**(teacher or {})), shape(**(student or {})), is_task)
+
+
+def distiller(config=None, teacher=None, student=None, random_seed: int = 7, num_train_steps: int = 100) -> Distiller:
     """A compiled distillation without warm-up; `teacher` and `student` are changes to the tiny architectures."""
-    config = config or distillation_config()
-    of_teacher, of_student = teacher_architecture(**(teacher or {})), student_architecture(**(student or {}))
-    objectives = make_objectives(config, of_teacher, of_student)
-    for seed, (objective, _) in enumerate(objectives):
+    of = setting(config or distillation_config(), teacher, student)
+    models = (masked_lm(of.teacher, seed=3), masked_lm(of.student, seed=4))
+    return _distiller(of, models, CORPUS, random_seed, num_train_steps)
+
+
+def task_distiller(
+    config, teacher=None, student=None, random_seed: int = 1, num_train_steps: int = 100, pooling: str = "mean"
+) -> Distiller:
+    """The same for a task: a teacher that drops out, and a student, both classifiers of `CLASSES`."""
+    of = setting(config, teacher, student, is_task=True)
+    shapes = ((of.teacher, 0.5), (of.student, 0.0))
+    networks = [
+        randomise(classification_model(build_encoder(shape), CLASSES, pooling, dropout), seed)
+        for seed, (shape, dropout) in enumerate(shapes, start=3)
+    ]
+    models = tuple(map(classification_states, networks))
+    return _distiller(of, models, task(bool(config.unlabelled_file)), random_seed, num_train_steps)
+
+
+def _distiller(of: Setting, models, view, random_seed: int, num_train_steps: int) -> Distiller:
+    """With projections that depend on nothing but their number."""
+    of = dataclasses.replace(of, config=dataclasses.replace(of.config, random_seed=random_seed))
+    model = make_distiller(of, *models, view, num_train_steps, num_warmup_steps=0)
+    for seed, objective in enumerate(model.objectives):
         randomise(objective, seed)
-    models = masked_lm(of_teacher, seed=3), masked_lm(of_student, seed=4)
-    model = Distiller(*models, objectives, random_seed, teacher_precision)
-    model.compile_for(config, num_train_steps, num_warmup_steps=0)
     return model
+
+
+def classification_config(**changes) -> ClassificationConfig:
+    """Distillation on a task, with unlabelled texts."""
+    values = dict(
+        do_train=True, data_dir="labels", init_checkpoint="student", output_dir="output", teacher_dir="teacher",
+        unlabelled_file="corpus", learning_rate=1e-3, layer_map=(1, 2),
+    )  # fmt: skip
+    return ClassificationConfig(**{**values, **changes})
+
+
+def task_batch(seed: int = 4) -> dict[str, np.ndarray]:
+    """Six texts, the last four without a label; the last one only fills the batch."""
+    kept = {name: value for name, value in batch(seed=seed).items() if not name.startswith("mask_")}
+    return {
+        **kept,
+        "label_ids": np.array([2, 0, 0, 0, 0, 0], np.int32),
+        "has_label": np.array([1, 1, 0, 0, 0, 0], np.float32),
+        "example_weight": np.array([1, 1, 1, 1, 1, 0], np.float32),
+    }
 
 
 def one_layer_distiller(config=None, teacher=None, student=None, **arguments) -> Distiller:

@@ -4,14 +4,20 @@ Each script has one frozen dataclass; every field becomes a flag of the same nam
 TensorFlow, so that `--help` is quick.
 """
 
+from chemkd_tf.config.augmentation import AugmentationConfig
+from chemkd_tf.config.classification import ClassificationConfig
 from chemkd_tf.config.corpus import CleanConfig, SplitConfig, VocabularyConfig, VocabularyExtensionConfig
+from chemkd_tf.config.distillation import DistillationConfig
+from chemkd_tf.config.method import MethodConfig
 from chemkd_tf.config.records import PretrainingDataConfig
-from chemkd_tf.config.training import ClassificationConfig, DistillationConfig, PretrainingConfig, TrainingConfig
+from chemkd_tf.config.training import PretrainingConfig, TrainingConfig
 
 __all__ = [
+    "AugmentationConfig",
     "ClassificationConfig",
     "CleanConfig",
     "DistillationConfig",
+    "MethodConfig",
     "PretrainingConfig",
     "PretrainingDataConfig",
     "SplitConfig",

@@ -20,7 +20,6 @@ SHUFFLE_BUFFER = 10_000
 GROUPED_BATCHES = 32
 # What lengths are rounded up to where a shape costs a compilation: at most 8 of them for 128 tokens.
 COMPILED_LENGTH_MULTIPLE = 16
-TAUGHT_LOGITS = "taught_logits"
 _FOREVER = 2**40  # epochs
 # Fixed, not tf.data.AUTOTUNE: see `untuned`.
 _PARALLEL_CALLS = min(8, len(os.sched_getaffinity(0)))
@@ -153,19 +152,21 @@ def _parser(record_format: RecordFormat, random_seed: int) -> Callable[[tf.Tenso
 class EncodedTexts(NamedTuple):
     """Texts: `token_ids` int32 `[N, T]` padded with 0 ([PAD]), `lengths` and `label_ids` int32 `[N]`.
 
-    `taught_logits` float32 `[N, C]`: what a teacher answers for them, where one was asked.
+    `taught`: what a teacher says of them, where one was asked: name in a batch (`taught_...`) to float32 `[N, ...]`, in
+    memory or on disk.
     """
 
     token_ids: np.ndarray
     lengths: np.ndarray
     label_ids: np.ndarray
-    taught_logits: np.ndarray | None = None
+    taught: dict[str, np.ndarray] | None = None
 
 
 def sorted_by_length(examples: EncodedTexts) -> EncodedTexts:
     """Returns the examples, the shortest first: batches of neighbours hold little padding."""
     order = np.argsort(examples.lengths, kind="stable")
-    return EncodedTexts(*(array if array is None else array[order] for array in examples))
+    taught = examples.taught and {name: array[order] for name, array in examples.taught.items()}
+    return EncodedTexts(*(array[order] for array in examples[:3]), taught)
 
 
 def labelled_batches(
@@ -183,8 +184,8 @@ def labelled_batches(
     """Returns global batches `first_batch` ... `num_batches` - 1, every epoch in another order.
 
     Batches are cut from the epochs laid end to end, so that every one of them is full. Shapes as in the batch contract,
-    with `label_ids` int32 `[B]` and `has_label` float32 `[B]`; with `taught_logits` float32 `[B, C]` (0 for the
-    labelled ones) where `unlabelled` has them.
+    with `label_ids` int32 `[B]` and `has_label` float32 `[B]`; and with what a teacher said of the unlabelled texts (0
+    for the labelled ones) or, where there are none, of the labelled ones.
 
     Args:
         examples: the labelled texts.
@@ -214,9 +215,9 @@ def labelled_batches(
 
     batches = batches_of(examples, batch_size, augmentation and vary)
     if unlabelled:
-        if unlabelled.taught_logits is not None:
-            nothing = tf.zeros([batch_size, unlabelled.taught_logits.shape[1]])
-            batches = batches.map(lambda batch: {**batch, TAUGHT_LOGITS: nothing})
+        if unlabelled.taught:
+            shapes = {name: (batch_size, *array.shape[1:]) for name, array in unlabelled.taught.items()}
+            batches = batches.map(lambda batch: {**batch, **{name: tf.zeros(shapes[name]) for name in shapes}})
         others = batches_of(unlabelled, unlabelled_batch_size).map(
             lambda batch: {**batch, "has_label": tf.zeros_like(batch["has_label"])}
         )
@@ -254,7 +255,10 @@ def _batches(
 ) -> tf.data.Dataset:
     """The examples at `places` as batches, not yet trimmed."""
     token_ids, lengths, label_ids = (tf.constant(array, tf.int32) for array in examples[:3])
-    taught_logits = None if examples.taught_logits is None else tf.constant(examples.taught_logits, tf.float32)
+    taught = examples.taught or {}
+
+    def look_up(index):
+        return [np.asarray(array[index], np.float32) for array in taught.values()]
 
     def gather(numbers, index):
         rows, row_lengths = tf.gather(token_ids, index), tf.gather(lengths, index)
@@ -270,7 +274,11 @@ def _batches(
             "has_label": tf.ones_like(index, tf.float32),
             "example_weight": tf.ones_like(index, tf.float32),
         }
-        return batch if taught_logits is None else {**batch, TAUGHT_LOGITS: tf.gather(taught_logits, index)}
+        if taught:
+            found = tf.numpy_function(look_up, [index], [tf.float32] * len(taught), stateful=False)
+            for (name, array), value in zip(taught.items(), found, strict=True):
+                batch[name] = tf.ensure_shape(value, [index.shape[0], *array.shape[1:]])
+        return batch
 
     return places.batch(batch_size).map(gather, num_parallel_calls=_PARALLEL_CALLS)
 

@@ -37,7 +37,17 @@ def trim_padding(batch: dict[str, tf.Tensor], length_multiple: int = 1) -> dict[
         # At least one column: a model without any masked position would have nothing to multiply.
         most = tf.maximum(tf.reduce_max(masked), 1)
         widths.update(dict.fromkeys(("mask_positions", "mask_ids", "mask_weights"), most))
-    return {name: value[:, : widths[name]] if name in widths else value for name, value in batch.items()}
+
+    def trimmed(name: str, value: tf.Tensor) -> tf.Tensor:
+        if name in widths:
+            return value[:, : widths[name]]
+        if name.startswith("taught_") and value.shape.rank == 3:  # states [B, T, H]
+            return value[:, :longest]
+        if name.startswith("taught_") and value.shape.rank == 4:  # attention scores [B, heads, T, T]
+            return value[:, :, :longest, :longest]
+        return value
+
+    return {name: trimmed(name, value) for name, value in batch.items()}
 
 
 def round_up(size: int, multiple: int) -> int:

@@ -11,6 +11,8 @@ from chemkd_tf.workdir import read_json
 class TeacherArchitecture:
     """A transformer encoder with its masked-LM head. Defaults: BERT-base cut to 6 layers (paper section 3.2).
 
+    Transformer students have it too, and so can teach in their turn.
+
     Args:
         family: row of `families.table`.
         embedding_dim: width of the token embedding (ALBERT, ELECTRA); 0: `hidden_dim`.
@@ -41,6 +43,16 @@ class TeacherArchitecture:
     layer_norm_epsilon: float = 1e-12
     tied_decoder: bool = True
 
+    @property
+    def embedding_width(self) -> int:
+        """Width of the state `embedding`, which a factorised token embedding is projected to."""
+        return self.hidden_dim
+
+    @property
+    def layer_width(self) -> int:
+        """Width of the states `hidden_1` ..."""
+        return self.hidden_dim
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentArchitecture:
@@ -59,6 +71,16 @@ class StudentArchitecture:
     dropout: float = 0.0
     max_sequence_length: int = 128
     num_segments: int = 2
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the state `embedding`."""
+        return self.hidden_dim
+
+    @property
+    def layer_width(self) -> int:
+        """Width of the states `hidden_1` ...: both directions."""
+        return 2 * (self.units_per_direction or self.hidden_dim // 2)
 
 
 Architecture = TeacherArchitecture | StudentArchitecture

@@ -1,5 +1,7 @@
 """What stands on an encoder: the masked-LM head for the corpus, the downstream network for labels."""
 
+import types
+
 import keras
 import keras_nlp
 
@@ -53,7 +55,28 @@ def classification_model(encoder: keras.Model, num_classes: int, pooling: str, d
     pooled = Pooling(pooling, name="pooling")(last_hidden(encoder), encoder.input["padding_mask"])
     pooled = keras.layers.Dropout(dropout, name="classifier_dropout")(pooled)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="classifier")(pooled)
-    return keras.Model(encoder.input, logits, name=f"{encoder.name}_classifier")
+    classifier = keras.Model(encoder.input, logits, name=f"{encoder.name}_classifier")
+    # Read-only, for `classification_states`; neither Keras nor TensorFlow tracks a mapping proxy.
+    classifier.encoder_states = types.MappingProxyType(encoder.output)
+    return classifier
+
+
+def classification_states(classifier: keras.Model) -> keras.Model:
+    """Returns a model over the same layers that returns every state of the encoder beside the logits.
+
+    Args:
+        classifier: made by `classification_model`.
+
+    Returns:
+        A model from the classifier's inputs to `embedding`, `hidden_1` ... `hidden_L`, `representation` [B, H] (the
+        pooled vector, before dropout) and `logits` [B, C]. Its variables are the classifier's own.
+    """
+    outputs = {
+        **classifier.encoder_states,
+        states.REPRESENTATION: classifier.get_layer("pooling").output,
+        states.LOGITS: classifier.output,
+    }
+    return keras.Model(classifier.input, outputs, name=f"{classifier.name}_states")
 
 
 def last_hidden(encoder: keras.Model) -> keras.KerasTensor:

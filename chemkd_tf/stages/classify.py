@@ -1,9 +1,7 @@
 """Stage 3: the encoder's output sequence feeds a downstream network trained on labels (paper sections 3.4 and 4.3)."""
 
 import dataclasses
-import hashlib
 import math
-import os
 from collections.abc import Iterator
 
 import keras
@@ -15,15 +13,11 @@ from chemkd_tf.atomic import atomic_write, write_json
 from chemkd_tf.config import ClassificationConfig
 from chemkd_tf.data import datasets, labelled
 from chemkd_tf.data.augmentation import Augmentation
-from chemkd_tf.data.unlabelled import sample_articles
-from chemkd_tf.distillation import task
-from chemkd_tf.distillation.task import TaskDistiller
 from chemkd_tf.errors import InputError
 from chemkd_tf.export.saved_model import export_saved_model
 from chemkd_tf.models import states
-from chemkd_tf.models.checkpoints import VOCABULARY_FILE, Pretrained, load_weights, save_weights
+from chemkd_tf.models.checkpoints import Pretrained, load_weights, save_weights
 from chemkd_tf.models.classifier import (
-    DESCRIPTION_FILE,
     WEIGHTS_FILE,
     ClassifierDescription,
     TextClassifier,
@@ -31,6 +25,7 @@ from chemkd_tf.models.classifier import (
 )
 from chemkd_tf.models.importing.load import load_encoder
 from chemkd_tf.progress import Progress
+from chemkd_tf.stages.task_distillation import ask_beforehand, make_task_distiller
 from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.training.classification import Classification
@@ -104,8 +99,11 @@ def _train(config: ClassificationConfig) -> None:
             pretrained.architecture, tuple(labels), config.pooling, config.max_seq_length, pretrained.do_lower_case
         )
         network = description.build(pretrained.encoder, config.classifier_dropout)
-        model = _model(config, network, description, pretrained.vocabulary_file)
-        model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
+        if config.teacher_dir:
+            model = make_task_distiller(config, network, description, pretrained.vocabulary_file, num_train_steps)
+        else:
+            model = Classification(network, config.random_seed)
+            model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
 
     workdir = WorkingDirectory(config.output_dir)
     workdir.begin("classify", config)
@@ -123,9 +121,15 @@ def _train(config: ClassificationConfig) -> None:
     }
     unlabelled = None
     if config.teacher_dir:
-        unlabelled = _read_unlabelled(config, tokenizer, num_train_steps)
-        if not config.task_representation_loss_weight:  # that one compares variants, which are new each time
-            unlabelled = _taught(config, model, unlabelled, workdir)
+        examples["train"], unlabelled = ask_beforehand(
+            config,
+            model,
+            examples["train"],
+            augmentation,
+            lambda texts: encode(texts, tokenizer, config.max_seq_length),
+            num_train_steps,
+            workdir,
+        )
     parts = strategy.num_replicas_in_sync * config.gradient_accumulation_steps
     # One device evaluates: with more, filled rows would stand between the batches, not only behind the last.
     examples["dev"] = datasets.sorted_by_length(examples["dev"])
@@ -154,7 +158,7 @@ def _train(config: ClassificationConfig) -> None:
             first,
             parts,
             augmentation,
-            unlabelled or None,
+            unlabelled,
             config.unlabelled_batch_size,
             config.group_by_length,
         ),
@@ -169,77 +173,6 @@ def _train(config: ClassificationConfig) -> None:
         keep_best,
     )
     load_weights(network, workdir.file(WEIGHTS_FILE))
-
-
-def _model(
-    config: ClassificationConfig, network: keras.Model, description: ClassifierDescription, vocabulary_file: str
-) -> Classification:
-    """The labels alone, or a fine-tuned teacher beside them.
-
-    Raises:
-        InputError: the teacher has other labels, another vocabulary, or takes only shorter texts.
-    """
-    if not config.teacher_dir:
-        return Classification(network, config.random_seed)
-    if not os.path.isfile(os.path.join(config.teacher_dir, DESCRIPTION_FILE)):
-        raise InputError(
-            f"--teacher_dir={config.teacher_dir}: no {DESCRIPTION_FILE} there; name the --output_dir of the "
-            "run_classifier.py that fine-tuned the teacher"
-        )
-    taught = read_description(config.teacher_dir)
-    if taught.labels != description.labels:
-        raise InputError(
-            f"--teacher_dir={config.teacher_dir}: its labels are {', '.join(taught.labels)}, those of --data_dir are "
-            f"{', '.join(description.labels)}: fine-tune the teacher on the same labels"
-        )
-    vocabularies = [load_vocabulary(file) for file in (vocabulary_file, f"{config.teacher_dir}/{VOCABULARY_FILE}")]
-    if vocabularies[0].sha256 != vocabularies[1].sha256 or taught.do_lower_case != description.do_lower_case:
-        raise InputError(
-            f"--teacher_dir={config.teacher_dir}: another vocabulary than that of --init_checkpoint="
-            f"{config.init_checkpoint}: student and teacher must read the same ids"
-        )
-    if config.max_seq_length > taught.architecture.max_sequence_length:
-        raise InputError(
-            f"--max_seq_length={config.max_seq_length}: the teacher in {config.teacher_dir} takes at most "
-            f"{taught.architecture.max_sequence_length} tokens"
-        )
-    teacher = taught.build()
-    load_weights(teacher, os.path.join(config.teacher_dir, WEIGHTS_FILE))
-    return TaskDistiller(
-        network,
-        teacher,
-        config.task_prediction_loss_weight,
-        config.task_representation_loss_weight,
-        config.temperature,
-        config.random_seed,
-    )
-
-
-def _read_unlabelled(
-    config: ClassificationConfig, tokenizer: BertTokenizer, num_train_steps: int
-) -> datasets.EncodedTexts:
-    """As many articles as the run can use, encoded; a corpus may be larger than memory."""
-    most = num_train_steps * config.unlabelled_batch_size
-    most = min(most, config.max_unlabelled_texts or most)
-    articles = sample_articles(config.unlabelled_file, most, config.random_seed)
-    encoded = encode(articles, tokenizer, config.max_seq_length)
-    return datasets.EncodedTexts(*encoded, np.zeros(len(articles), np.int32))
-
-
-def _taught(
-    config: ClassificationConfig, model: TaskDistiller, texts: datasets.EncodedTexts, workdir: WorkingDirectory
-) -> datasets.EncodedTexts:
-    """The texts, shortest first, with the teacher's answers; a resumed run finds those in its folder."""
-    texts = datasets.sorted_by_length(texts)
-    with open(os.path.join(config.teacher_dir, WEIGHTS_FILE), "rb") as file:
-        teacher = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    path = workdir.file(f"answers_of_{teacher}.npy")
-    if not os.path.exists(path):
-        batches = datasets.labelled_examples(texts, config.eval_batch_size, num_replicas=1)
-        logits = task.answers(model.teacher, batches, len(texts.lengths), "asking the teacher")
-        with atomic_write(path, "wb") as file:
-            np.save(file, logits)
-    return texts._replace(taught_logits=np.load(path))
 
 
 def _load_encoder(config: ClassificationConfig) -> Pretrained:

@@ -1,22 +1,23 @@
-"""Stage 2: the teacher's embedding, hidden and prediction layers into the BiLSTM student (paper section 3.3)."""
+"""Stage 2: the teacher's embedding, hidden and prediction layers into the student (paper section 3.3)."""
 
 import shutil
 
 from chemkd_tf.config import DistillationConfig
 from chemkd_tf.data.manifest import read_manifest
-from chemkd_tf.distillation.distiller import Distiller
-from chemkd_tf.distillation.recipes import make_objectives
+from chemkd_tf.distillation.batches import CORPUS
+from chemkd_tf.distillation.recipes import Setting
 from chemkd_tf.errors import InputError
-from chemkd_tf.models.architecture import StudentArchitecture
-from chemkd_tf.models.checkpoints import build_encoder, save_pretrained
-from chemkd_tf.models.heads import masked_lm_model
+from chemkd_tf.models.checkpoints import build_masked_lm, save_pretrained
 from chemkd_tf.models.importing.load import load_encoder
+from chemkd_tf.models.initial_student import initialise_student
+from chemkd_tf.models.students import student_architecture
 from chemkd_tf.stages.best import save_best
 from chemkd_tf.stages.pretrain import held_out_batches, require_vocabulary, training_batches
+from chemkd_tf.stages.teaching import make_distiller
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.training import chief
 from chemkd_tf.training.evaluation import Evaluator
-from chemkd_tf.training.loop import Schedule, train
+from chemkd_tf.training.loop import OF_PHASE, Schedule, train
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
 
 
@@ -38,19 +39,13 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
         if teacher.architecture.kind != "teacher":
             raise InputError(f"--teacher_dir={config.teacher_dir}: holds a {teacher.architecture.kind}, not a teacher")
         _require_fit(config, teacher, manifest, held_out)
-        architecture = StudentArchitecture(
-            vocabulary_size=teacher.architecture.vocabulary_size,
-            num_layers=config.num_student_layers,
-            hidden_dim=config.student_width,
-            units_per_direction=config.units_per_direction,
-            embedding=config.student_embedding,
-            max_sequence_length=max(records.format.max_seq_length for records in (manifest, held_out) if records),
-        )
-        student = masked_lm_model(build_encoder(architecture))
-        objectives = make_objectives(config, teacher.architecture, architecture)
-        precision = "bfloat16" if config.teacher_bfloat16 else "float32"
-        distiller = Distiller(teacher.masked_lm, student, objectives, config.random_seed, precision)
-        distiller.compile_for(config, config.num_train_steps, config.num_warmup_steps)
+        longest = max(records.format.max_seq_length for records in (manifest, held_out) if records)
+        architecture = student_architecture(config, teacher.architecture, longest)
+        student = build_masked_lm(architecture)
+        initialise_student(config, architecture, student, teacher)
+        setting = Setting(config, teacher.architecture, architecture, is_task=False)
+        steps = config.num_train_steps, config.num_warmup_steps
+        distiller = make_distiller(setting, teacher.masked_lm, student, CORPUS, *steps)
 
     workdir = chief.working_directory(strategy, "distill", config, manifest, held_out)
     if workdir.writes:
@@ -69,7 +64,9 @@ def train_and_evaluate(config: DistillationConfig) -> dict[str, float]:
         ),
         workdir,
         evaluator,
-        lambda step, metrics, memory: config.stop_when_converged and has_converged(config, step, metrics, memory),
+        lambda step, metrics, memory: (
+            config.stop_when_converged and has_converged(config, step, metrics, memory[OF_PHASE])
+        ),
         keep_best=lambda directory: save_best(directory, *result),
     )
     chief.from_chief(strategy, lambda: save_pretrained(workdir.path, *result))
@@ -87,7 +84,7 @@ def has_converged(config: DistillationConfig, step: int, metrics: dict, memory: 
         config: patience and the smallest relative improvement.
         step: updates made, for the message.
         metrics: of this evaluation.
-        memory: keeps the best loss between calls.
+        memory: of the phase; keeps the best loss between calls.
     """
     best = memory.get("best_loss")
     if best is None or metrics["loss"] < best * (1 - config.min_improvement):
@@ -101,18 +98,11 @@ def has_converged(config: DistillationConfig, step: int, metrics: dict, memory: 
 
 
 def _require_fit(config: DistillationConfig, teacher, manifest, held_out) -> None:
-    """Refuses records and layer maps that don't fit the teacher, in one line each."""
+    """Refuses records that don't fit the teacher, in one line each."""
     vocabulary = load_vocabulary(teacher.vocabulary_file)
     require_vocabulary(manifest, vocabulary, "--input_file", teacher.vocabulary_file)
     if held_out:
         require_vocabulary(held_out, vocabulary, "--eval_input_file", teacher.vocabulary_file)
-    layers = teacher.architecture.num_layers
-    outside = [layer for layer in config.layer_map if not 1 <= layer <= layers]
-    if outside:
-        raise InputError(
-            f"--layer_map={','.join(map(str, config.layer_map))}: teacher layer {outside[0]} doesn't exist; the one "
-            f"in {config.teacher_dir} has layers 1 to {layers}"
-        )
     for flag, records in (("input_file", manifest), ("eval_input_file", held_out)):
         if records and records.format.max_seq_length > teacher.architecture.max_sequence_length:
             raise InputError(

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import re
 import tempfile
 import warnings
@@ -99,6 +100,11 @@ def _formulae(text: str) -> Iterator[tuple[int, int]]:
         # jieba itself keeps letters and digits together.
         if not found.isalnum() and _LATIN.search(found):
             yield formula.span()
+
+
+def dictionary_file() -> str:
+    """Returns the path of the dictionary that comes with jieba: a word, its frequency and its tag, a line, UTF-8."""
+    return os.path.join(os.path.dirname(jieba.__file__), jieba.DEFAULT_DICT_NAME)
 
 
 def read_user_dictionary(path: str) -> list[tuple[str, int | None, str | None]]:

@@ -81,8 +81,9 @@ class MetricsLog(StepCallback):
         metrics = {name: float(value) for name, value in logs.items() if name not in _COUNTS}
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
-        metrics["learning_rate"] = float(self.model.schedule(self.step - 1))
+        metrics["learning_rate"] = self.model.learning_rate_of(self.step)
         metrics |= {f"{name}_per_second": count / max(seconds, 1e-9) for name, count in self._seen.items()}
+        metrics["seconds"] = seconds  # since the point before: they add up to what the training took, kills left out
         self._seen = dict.fromkeys(_COUNTS, 0.0)
         metrics |= peak_memory()
         self.write("train", metrics)

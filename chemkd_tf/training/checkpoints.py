@@ -47,6 +47,18 @@ class StepCheckpoints:
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, directory, max_to_keep=2)
 
+    @staticmethod
+    def peek(directory: str) -> dict:
+        """Returns what the host remembered when the newest checkpoint was saved; empty if there is none."""
+        newest = tf.train.latest_checkpoint(directory)
+        host = HostState()
+        if newest is not None:
+            try:
+                tf.train.Checkpoint(host=host).restore(newest).expect_partial()
+            except (ValueError, tf.errors.OpError):
+                return {}  # damaged: `restore` says so
+        return host.values
+
     @property
     def newest(self) -> str | None:
         """Path of the newest checkpoint; None if there is none."""

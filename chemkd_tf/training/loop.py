@@ -19,11 +19,14 @@ from chemkd_tf.workdir import BEST_FOLDER, WorkingDirectory
 
 # In the memory that checkpoints keep, beside what a stage puts there.
 _BEST_LOSS, _BEST_STEP = "best_held_out_loss", "best_held_out_step"
+_PHASE, _PHASE_START = "phase", "phase_start"
+# In it: what a stage remembers of one phase alone.
+OF_PHASE = "of_phase"
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """When what happens, in updates."""
+    """When what happens, in updates. `num_train_steps`: of all phases together."""
 
     num_train_steps: int
     eval_every_steps: int
@@ -42,20 +45,22 @@ def train(
     after_evaluation: Callable[[int, dict, dict], bool] = lambda step, metrics, memory: False,
     keep_best: Callable[[str], None] | None = None,
 ) -> int:
-    """Trains from the newest checkpoint, or from the start, to the last update.
+    """Trains from the newest checkpoint, or from the start, to the last update of the model's last phase.
 
     Args:
         label: what the progress line says.
-        model: compiled under `strategy`.
+        model: compiled under `strategy`, for one or more phases.
         strategy: where it lives.
         batches_from: k to the data set that begins with global batch k.
         schedule: how often what.
         workdir: the run's folder.
         evaluator: held-out metrics; None: no evaluation.
-        after_evaluation: called with (step, metrics, memory); `memory` is a JSON object that checkpoints keep.
-            Returning True ends the training.
-        keep_best: called with a folder whenever the held-out loss is lower than ever, to save what is trained there.
-            How low that was is kept in checkpoints: a resumed run judges as the undisturbed one would have.
+        after_evaluation: called with (step, metrics, memory); `memory` is a JSON object that checkpoints keep, and
+            `memory["of_phase"]` one that every phase begins empty. Returning True ends the phase, and with the last one
+            the training.
+        keep_best: called with a folder whenever the held-out loss is lower than ever in this phase (phases have
+            different losses), to save what is trained there. How low that was is kept in checkpoints: a resumed run
+            judges as the undisturbed one would have.
 
     Returns:
         Updates made in all.
@@ -65,20 +70,70 @@ def train(
             that update takes place first, so that the continued run has every point of the curve.
         InputError: a loss or a gradient was not finite, see `divergence`.
     """
-    checkpoints = StepCheckpoints(workdir.file("checkpoints"), model)
-    first_step = chief.restore(strategy, model, checkpoints)
+    directory = workdir.file("checkpoints")
+    remembered = chief.from_chief(strategy, lambda: StepCheckpoints.peek(directory))
+    first_step, first_phase = remembered.get("step", 0), remembered.get(_PHASE, 0)
+    with strategy.scope():
+        model.begin_phase(first_phase, remembered.get(_PHASE_START, 0))
+    checkpoints = StepCheckpoints(directory, model)
+    chief.restore(strategy, model, checkpoints)
     memory = checkpoints.host.values
+    memory.setdefault(OF_PHASE, {})
     if first_step:
         print(f"resuming {label} after update {first_step:,}", flush=True)
     workdir.truncate_metrics(first_step)
-    if first_step >= schedule.num_train_steps or memory.get("stopped"):
-        _report_best(workdir, memory)
-        return first_step
-    print(f"TensorBoard: tensorboard --logdir {workdir.file('tensorboard')}", flush=True)
+    if not _has_ended(model, memory, first_step) or first_phase + 1 < len(model.phases):
+        print(f"TensorBoard: tensorboard --logdir {workdir.file('tensorboard')}", flush=True)
 
+    step = first_step
+    for number in range(first_phase, len(model.phases)):
+        if number > first_phase:
+            with strategy.scope():
+                model.begin_phase(number, step)
+            memory = _memory_of_next_phase(memory, number, step)
+            checkpoints = StepCheckpoints(directory, model)
+            checkpoints.host.values = memory
+        if not _has_ended(model, memory, step):
+            of_phase = f" ({model.phase.name}, {number + 1} of {len(model.phases)})" if model.phase.name else ""
+            step = _train_phase(
+                label + of_phase, model, strategy, batches_from, step, schedule, workdir, checkpoints, evaluator,
+                after_evaluation, keep_best,
+            )  # fmt: skip
+    _report_best(workdir, memory)
+    return step
+
+
+def _has_ended(model: ReplicaExactModel, memory: dict, step: int) -> bool:
+    """Whether the phase that the model is in has nothing left to do."""
+    return bool(memory.get("stopped")) or step >= memory.get(_PHASE_START, 0) + model.phase.num_train_steps
+
+
+def _memory_of_next_phase(memory: dict, number: int, step: int) -> dict:
+    """What is remembered beyond a phase: what a stage put there for all of them."""
+    left_behind = ("stopped", _BEST_LOSS, _BEST_STEP)
+    kept = {name: value for name, value in memory.items() if name not in left_behind}
+    return {**kept, _PHASE: number, _PHASE_START: step, OF_PHASE: {}}
+
+
+def _train_phase(
+    label: str,
+    model: ReplicaExactModel,
+    strategy: tf.distribute.Strategy,
+    batches_from: Callable[[int], tf.data.Dataset],
+    first_step: int,
+    schedule: Schedule,
+    workdir: WorkingDirectory,
+    checkpoints: StepCheckpoints,
+    evaluator: Evaluator | None,
+    after_evaluation: Callable[[int, dict, dict], bool],
+    keep_best: Callable[[str], None] | None,
+) -> int:
+    """Trains to the end of the model's phase; arguments as of `train`. Returns the updates made in all."""
+    memory = checkpoints.host.values
+    last_step = memory.get(_PHASE_START, 0) + model.phase.num_train_steps
     log = Unlogged(first_step)
     if workdir.writes:
-        log = MetricsLog(workdir, first_step, schedule.num_train_steps, schedule.log_every_steps, label)
+        log = MetricsLog(workdir, first_step, last_step, schedule.log_every_steps, label)
     callbacks = [FiniteCheck(first_step, batches_from, workdir, checkpoints), log]
     if evaluator is not None:
 
@@ -90,16 +145,12 @@ def train(
             memory["stopped"] = bool(after_evaluation(step, metrics, memory))
             return memory["stopped"]
 
-        callbacks.append(
-            Evaluation(first_step, schedule.eval_every_steps, schedule.num_train_steps, evaluator, log, then)
-        )
+        callbacks.append(Evaluation(first_step, schedule.eval_every_steps, last_step, evaluator, log, then))
     multi_worker.prepare_fit(model, strategy)
     with TerminationRequest() as termination:
         if workdir.writes:
             callbacks.append(
-                Checkpointing(
-                    first_step, schedule.save_checkpoints_steps, schedule.num_train_steps, checkpoints, termination
-                )
+                Checkpointing(first_step, schedule.save_checkpoints_steps, last_step, checkpoints, termination)
             )
         try:
             # One Keras epoch of exactly the updates that are left: everything else counts updates.
@@ -107,7 +158,7 @@ def train(
                 multi_worker.distribute(strategy, batches_from(first_step)),
                 shuffle=False,
                 epochs=1,
-                steps_per_epoch=schedule.num_train_steps - first_step,
+                steps_per_epoch=last_step - first_step,
                 verbose=0,
                 callbacks=callbacks,
             )
@@ -122,7 +173,6 @@ def train(
             + "the same command goes on",
             status=128 + signal.SIGTERM,
         )
-    _report_best(workdir, memory)
     return log.step
 
 

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from chemkd_tf.training.optimizers import LinearWarmupDecay, make_optimizer
+from chemkd_tf.training.phases import Phase
 
 
 class Terms(NamedTuple):
@@ -50,11 +51,23 @@ class ReplicaExactModel(keras.Model):
         self.random_seed = random_seed
 
     def compute_terms(self, batch: dict[str, tf.Tensor], training: bool) -> Terms:
-        """Returns the losses and statistics of this replica's share of the batch, or of a part of it."""
+        """Returns the losses and statistics of this replica's share of the batch, or of a part of it.
+
+        While training only the losses of the phase have to be among them.
+        """
         raise NotImplementedError
 
+    def compute_training_terms(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> Terms:
+        """`compute_terms` of some rows of a batch for an update.
+
+        Args:
+            batch: the rows.
+            total_weights: of each loss, in the whole global batch.
+        """
+        return self.compute_terms(batch, training=True)
+
     def compute_weights(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns the weights of `compute_terms` alone, from the batch alone: loss name to float32 `[B]`.
+        """Returns the weights of `compute_terms` while training, from the batch alone: loss name to float32 `[B]`.
 
         They must be known before the first part of a batch that is computed in several: its gradient is divided by the
         weight of the whole.
@@ -66,30 +79,61 @@ class ReplicaExactModel(keras.Model):
         return {}
 
     def compile_for(self, config, num_train_steps: int, num_warmup_steps: int, use_xla: bool = False) -> None:
-        """Compiles with the optimizer of `config` (a `TrainingConfig` with `learning_rate`) and makes its variables.
+        """Compiles for a training of a single phase, with all losses; see `compile_for_phases`."""
+        self.compile_for_phases(config, [Phase("", num_train_steps, num_warmup_steps, self.loss_weights)], use_xla)
+
+    def compile_for_phases(self, config, phases: list[Phase], use_xla: bool = False) -> None:
+        """Prepares for `phases`, and begins the first one.
 
         Args:
-            config: also says in how many micro-batches an update is computed.
-            num_train_steps: updates in all.
-            num_warmup_steps: of which the learning rate rises.
+            config: a `TrainingConfig` with `learning_rate`: the optimizer's settings, and in how many micro-batches an
+                update is computed.
+            phases: of the training, in order.
             use_xla: compile forward and backward pass with XLA; the replicas' shares are added outside of it.
         """
-        self._num_micro_batches = config.gradient_accumulation_steps
-        self._share_of_function = tf.function(self._share_of, autograph=False, jit_compile=use_xla or None)
+        self.phases = phases
+        self._training_config = config
         self._use_xla = use_xla
-        self.schedule = LinearWarmupDecay(config.learning_rate, num_train_steps, num_warmup_steps)
-        optimizer = make_optimizer(self.schedule, config.weight_decay, config.clip_norm)
-        optimizer.build(self.trainable_variables)
-        self.compile(optimizer=optimizer)
+        self._num_micro_batches = config.gradient_accumulation_steps
         self._dropout_generators = _seed_generators(self)
         self.built = True
+        self.begin_phase(0, first_step=0)
+
+    def begin_phase(self, number: int, first_step: int) -> None:
+        """Compiles for one of the phases, with an optimizer that has seen nothing.
+
+        Moments that an earlier phase left would belong to another loss; where they are missing (a layer that moves for
+        the first time) Adam's bias correction has to count from the same update.
+
+        Args:
+            number: of the phase, from 0.
+            first_step: updates made before it.
+        """
+        self.phase = self.phases[number]
+        self.loss_weights = dict(self.phase.loss_weights)
+        self._first_step = first_step
+        self._share_of_function = tf.function(self._share_of, autograph=False, jit_compile=self._use_xla or None)
+        self._schedule = LinearWarmupDecay(
+            self._training_config.learning_rate, self.phase.num_train_steps, self.phase.num_warmup_steps
+        )
+        optimizer = make_optimizer(self._schedule, self._training_config.weight_decay, self._training_config.clip_norm)
+        optimizer.build(self.trainable_variables)
+        self.compile(optimizer=optimizer)
+
+    def learning_rate_of(self, step: int) -> float:
+        """Learning rate of update `step`, counted from 1 at the start of the training, which is in this phase."""
+        return float(self._schedule(step - 1 - self._first_step))
+
+    def moving_variables(self) -> list[keras.Variable]:
+        """The trainable variables that the phase trains, if a loss reaches them."""
+        return [variable for variable in self.trainable_variables if self.phase.moves(variable.path)]
 
     def objective(self, sums: dict, weights: dict) -> tf.Tensor:
         """Weighted sum of the losses: sum over names of loss_weight * sum / weight."""
         return sum(
             self.loss_weights[name] * sums[name] / tf.maximum(weights[name], 1e-9)
             for name in sums
-            if self.loss_weights[name]
+            if self.loss_weights.get(name)
         )
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -101,7 +145,7 @@ class ReplicaExactModel(keras.Model):
             self._seed_dropout(0)
             share = (self._share_of_function if self._use_xla else self._share_of)(batch, weights)
         # What no loss reaches (a projection whose objective weighs 0) is left alone: no update, no decay.
-        reached = [variable for variable in self.trainable_variables if variable.path in share.gradients]
+        reached = [variable for variable in self.moving_variables() if variable.path in share.gradients]
         gradients, gradient_norm = self.optimizer.reduce_and_clip(
             [share.gradients[variable.path] for variable in reached]
         )
@@ -112,10 +156,10 @@ class ReplicaExactModel(keras.Model):
     def _share_of(self, batch: dict[str, tf.Tensor], total_weights: dict[str, tf.Tensor]) -> "_Share":
         """Forward and backward pass of some rows, whose losses are divided by the weights of the whole global batch."""
         with tf.GradientTape() as tape:
-            terms = self.compute_terms(batch, training=True)
-            sums, _ = _add_up_examples(terms)
+            terms = self.compute_training_terms(batch, total_weights)
+            sums, _ = add_up_examples(terms)
             objective = self.objective(sums, total_weights)
-        variables = self.trainable_variables
+        variables = self.moving_variables()
         gradients = {
             variable.path: tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)
             for gradient, variable in zip(tape.gradient(objective, variables), variables, strict=True)
@@ -147,7 +191,7 @@ class ReplicaExactModel(keras.Model):
     def compute_totals(self, batch: dict[str, tf.Tensor]) -> Totals:
         """`Terms` of a batch in inference mode, added up over its examples and the replicas."""
         terms = self.compute_terms(batch, training=False)
-        sums, weights = _add_up_examples(terms)
+        sums, weights = add_up_examples(terms)
         return Totals(_all_reduce(sums), _all_reduce(weights), _all_reduce(terms.statistics))
 
     def metrics_of(self, totals: Totals) -> dict:
@@ -162,7 +206,7 @@ class ReplicaExactModel(keras.Model):
     def _seed_dropout(self, micro_batch: tf.Tensor | int) -> None:
         """Sets every dropout's generator from (seed, generator, update, micro-batch, replica): no state to restore."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        step = tf.cast(self.optimizer.iterations.value, tf.int64)
+        step = self._first_step + tf.cast(self.optimizer.iterations.value, tf.int64)
         number = step * self._num_micro_batches + tf.cast(micro_batch, tf.int64)
         for index, generator in enumerate(self._dropout_generators):
             first = (self.random_seed * 1_000_003 + index * 7_919) % (2**31)
@@ -203,7 +247,8 @@ def _counted(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {"examples": tf.reduce_sum(real), "tokens": tf.reduce_sum(real * lengths)}
 
 
-def _add_up_examples(terms: Terms) -> tuple[dict, dict]:
+def add_up_examples(terms: Terms) -> tuple[dict, dict]:
+    """Returns sums and weights of each loss over the examples, scalars by the loss's name."""
     sums = {name: tf.reduce_sum(tf.cast(pair[0], tf.float32)) for name, pair in terms.losses.items()}
     weights = {name: tf.reduce_sum(tf.cast(pair[1], tf.float32)) for name, pair in terms.losses.items()}
     return sums, weights

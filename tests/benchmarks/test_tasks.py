@@ -12,6 +12,7 @@ import pytest
 import sklearn.metrics
 
 from benchmarks import tasks
+from benchmarks.splits import make_splits
 
 TRAIN = ([f"甲{number}" for number in range(90)], (["安全"] * 6 + ["环保"] * 3) * 10)
 DEV = ([f"乙{number}" for number in range(18)], (["安全"] * 6 + ["环保"] * 3) * 2)
@@ -22,13 +23,14 @@ def texts_of(split):
 
 
 def test_folds_report_every_text_once_and_nothing_is_in_two_parts():
-    splits = tasks.make_splits(TRAIN, DEV, num_folds=3, num_train=0)
+    splits = make_splits(TRAIN, DEV, num_folds=3, num_train=0)
     reported = [text for split in splits for text in split["test"][0]]
     assert sorted(reported) == sorted([*TRAIN[0], *DEV[0]])
     label = dict(zip([*TRAIN[0], *DEV[0]], [*TRAIN[1], *DEV[1]], strict=True))
     for split in splits:
         parts = texts_of(split)
         assert sum(len(part) for part in parts.values()) == 108 == len(set().union(*parts.values()))
+        assert split.pop("rest") == ([], [])  # every label is taken
         for texts, labels in split.values():
             assert [label[text] for text in texts] == list(labels)
             shares = collections.Counter(labels)
@@ -36,20 +38,13 @@ def test_folds_report_every_text_once_and_nothing_is_in_two_parts():
 
 
 def test_without_folds_dev_is_reported_and_training_texts_are_sampled():
-    (split,) = tasks.make_splits(TRAIN, DEV, num_folds=0, num_train=30)
+    (split,) = make_splits(TRAIN, DEV, num_folds=0, num_train=30)
     assert split["test"] == DEV
     parts = texts_of(split)
     assert len(parts["train"]) == 27 and len(parts["dev"]) == 3
     assert parts["train"] | parts["dev"] < set(TRAIN[0]) and not parts["train"] & parts["dev"]
-    assert texts_of(tasks.make_splits(TRAIN, DEV, num_folds=0, num_train=30)[0]) == parts
-
-
-def test_macro_f1_is_scikit_learns():
-    rng = np.random.default_rng(1)
-    for _ in range(50):
-        true, predicted = rng.integers(0, 4, 12), rng.integers(0, 5, 12)
-        expected = sklearn.metrics.f1_score(true, predicted, average="macro", zero_division=0)
-        assert tasks._macro_f1(true, predicted, 5) == pytest.approx(expected)
+    assert parts["rest"] == set(TRAIN[0]) - parts["train"] - parts["dev"]
+    assert texts_of(make_splits(TRAIN, DEV, num_folds=0, num_train=30)[0]) == parts
 
 
 def test_intervals_hold_the_score_and_differences_are_paired():

@@ -129,5 +129,7 @@ def test_filling_and_padding_change_neither_a_metric_nor_a_gradient(small, chang
 
 
 def test_a_layer_that_the_teacher_lacks_is_refused_before_training():
-    with pytest.raises(InputError, match="hidden_loss: the teacher has no state hidden_5"):
+    with pytest.raises(
+        InputError, match="--layer_map=1,5: teacher layer 5 doesn't exist; the teacher has layers 1 to 2"
+    ):
         tiny.distiller(tiny.distillation_config(layer_map=(1, 5)))

@@ -111,11 +111,10 @@ def test_an_unknown_state_is_refused(teacher):
 
 
 def test_a_distiller_with_a_bfloat16_teacher_has_nearly_the_losses_of_one_without():
-    config = tiny.one_layer_config()
     batch = tiny.tensors(tiny.batch())
     losses = {}
     for precision in ("float32", "bfloat16"):
-        model = tiny.one_layer_distiller(config, teacher_precision=precision)
+        model = tiny.one_layer_distiller(tiny.one_layer_config(teacher_bfloat16=precision == "bfloat16"))
         terms = model.compute_terms(batch, training=False)
         losses[precision] = {name: float(tf.reduce_sum(total)) for name, (total, _) in terms.losses.items()}
     for name, value in losses["bfloat16"].items():
@@ -129,9 +128,8 @@ def test_one_replica_and_two_make_the_same_update(precision):
     trained = []
     for num_replicas in (1, 2):
         with make_strategy(num_replicas).scope():
-            model = tiny.distiller(
-                tiny.one_layer_config(), {"num_layers": 2}, {"num_layers": 1}, teacher_precision=precision
-            )
+            config = tiny.one_layer_config(teacher_bfloat16=precision == "bfloat16")
+            model = tiny.distiller(config, {"num_layers": 2}, {"num_layers": 1})
         before = tiny.snapshot(model.trainable_variables)
         with tiny.unoptimised_graphs():
             dataset = tf.data.Dataset.from_tensors(tiny.batch())

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from chemkd_tf.distillation.objectives import PredictionMatching, StateMatching
+from chemkd_tf.distillation.batches import of_corpus
+from chemkd_tf.distillation.objectives import MaskedTokenMatching, PredictionMatching, StateMatching
 from chemkd_tf.errors import InputError
 from chemkd_tf.models.checkpoints import build_encoder
 
@@ -32,6 +33,10 @@ def two_batches():
         yield student, teacher, batch
 
 
+def view(batch):
+    return of_corpus(tiny.tensors(batch))
+
+
 def token_weights(batch):
     return batch["padding_mask"] * batch["example_weight"][:, None]
 
@@ -39,7 +44,7 @@ def token_weights(batch):
 def test_state_matching_adds_up_its_pairs():
     objective = StateMatching("hidden_loss", PAIRS, STUDENT, TEACHER)
     student, teacher, batch = next(two_batches())
-    total, weight = objective(as_float32(student), as_float32(teacher), tiny.tensors(batch)).loss
+    total, weight = objective(as_float32(student), as_float32(teacher), view(batch)).loss
     real = token_weights(batch)
     expected = 0.0
     for (s, t), projection in zip(PAIRS, objective.projections, strict=True):
@@ -53,7 +58,7 @@ def test_r_squared_and_cosine_are_those_of_all_the_batches_together():
     objective = StateMatching("hidden_loss", PAIRS, STUDENT, TEACHER)
     total = None
     for student, teacher, batch in two_batches():
-        more = objective(as_float32(student), as_float32(teacher), tiny.tensors(batch)).statistics
+        more = objective(as_float32(student), as_float32(teacher), view(batch)).statistics
         more = {name: value.numpy().astype("float64") for name, value in more.items()}
         total = more if total is None else {name: total[name] + more[name] for name in more}
     metrics = {name: float(value) for name, value in objective.summarise(total).items()}
@@ -76,7 +81,7 @@ def test_a_perfect_match_has_r_squared_and_cosine_one():
     batch = tiny.batch()
     student = random_states(0, STUDENT, ["embedding"])
     teacher = {"embedding": student["embedding"] @ objective.projections[0].kernel.numpy()}
-    outcome = objective(as_float32(student), as_float32(teacher), tiny.tensors(batch))
+    outcome = objective(as_float32(student), as_float32(teacher), view(batch))
     metrics = objective.summarise(outcome.statistics)
     assert float(metrics["r_squared_embedding"]) == pytest.approx(1.0, abs=1e-5)
     assert float(metrics["cosine_embedding"]) == pytest.approx(1.0, abs=1e-5)
@@ -138,8 +143,8 @@ def test_prediction_matching_counts_how_often_each_model_finds_the_masked_token(
                     logits[role][row, position, batch["mask_ids"][row, position]] = 10.0
                 found[role] += int(np.argmax(logits[role][row, position]) == batch["mask_ids"][row, position])
     assert 0 < found["student"] < found["teacher"] < masked
-    objective = PredictionMatching("prediction_loss", 1.0)
-    outcome = objective({"logits": logits["student"]}, {"logits": logits["teacher"]}, tiny.tensors(batch))
+    objective = MaskedTokenMatching("prediction_loss", 1.0)
+    outcome = objective({"logits": logits["student"]}, {"logits": logits["teacher"]}, view(batch))
     metrics = objective.summarise(outcome.statistics)
     assert float(metrics["masked_lm_accuracy_student"]) == pytest.approx(found["student"] / masked)
     assert float(metrics["masked_lm_accuracy_teacher"]) == pytest.approx(found["teacher"] / masked)

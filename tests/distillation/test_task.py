@@ -3,24 +3,16 @@
 import json
 import math
 
-import keras
 import numpy as np
 import pipeline
 import pytest
 import tensorflow as tf
 import tiny
 
-from chemkd_tf.data.datasets import EncodedTexts, labelled_examples
-from chemkd_tf.distillation import task
-from chemkd_tf.distillation.task import REPRESENTATION_LOSS, TASK_LOSS, TaskDistiller, answers
+from chemkd_tf.distillation.teacher_cache import TeacherCache
 from chemkd_tf.errors import InputError
 from chemkd_tf.models.classifier import TextClassifier
-from chemkd_tf.models.heads import classification_model
-from chemkd_tf.models.student import build_student
-from chemkd_tf.models.teacher import build_teacher
 from chemkd_tf.stages import classify
-
-CLASSES = 3
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,20 +21,14 @@ def _quick():
         yield
 
 
-def mixed_batch():
-    """Six texts, the last four without a label."""
-    batch = {name: value for name, value in tiny.batch(seed=4).items() if not name.startswith("mask_")}
-    has_label = np.array([1, 1, 0, 0, 0, 0], np.float32)
-    weights = np.array([1, 1, 1, 1, 1, 0], np.float32)  # the last row only fills the batch
-    return {**batch, "label_ids": np.array([2, 0, 0, 0, 0, 0], np.int32), "has_label": has_label,
-            "example_weight": weights}  # fmt: skip
-
-
-def distiller(temperature=2.0, prediction_weight=0.5, representation_weight=0.0):
-    keras.utils.set_random_seed(3)
-    teacher = classification_model(build_teacher(tiny.teacher_architecture(), 0.5), CLASSES, "mean", 0.5)
-    student = classification_model(build_student(tiny.student_architecture()), CLASSES, "mean", 0.0)
-    return TaskDistiller(student, teacher, prediction_weight, representation_weight, temperature, random_seed=1)
+def distiller(temperature=2.0, prediction_weight=0.5, representation_weight=0.0, **changes):
+    config = tiny.classification_config(
+        temperature=temperature,
+        prediction_loss_weight=prediction_weight,
+        representation_loss_weight=representation_weight,
+        **changes,
+    )
+    return tiny.task_distiller(config)
 
 
 def softmax(logits):
@@ -51,7 +37,7 @@ def softmax(logits):
 
 
 def test_its_losses_are_those_of_plain_arithmetic():
-    model, batch = distiller(), mixed_batch()
+    model, batch = distiller(), tiny.task_batch()
     inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
     taught, answered = (
         network(inputs, training=False)["logits"].numpy().tolist() for network in (model.teacher, model.student)
@@ -70,16 +56,17 @@ def test_its_losses_are_those_of_plain_arithmetic():
         )
         for row in (2, 3, 4)
     ]
-    assert set(terms.losses) == {"classification_loss", TASK_LOSS}
+    assert set(terms.losses) == {"classification_loss", "prediction_loss"}
     total, weight = terms.losses["classification_loss"]
     np.testing.assert_allclose(total, [*labelled, 0, 0, 0, 0], rtol=1e-5)
     assert weight.numpy().tolist() == [1, 1, 0, 0, 0, 0]
-    total, weight = terms.losses[TASK_LOSS]
+    total, weight = terms.losses["prediction_loss"]
     np.testing.assert_allclose(total, soft, rtol=1e-5)  # the teacher is not asked about the others
     assert weight.numpy().tolist() == [1, 1, 1]
     objective = model.objective({name: tf.reduce_sum(pair[0]) for name, pair in terms.losses.items()},
                                 {name: tf.reduce_sum(pair[1]) for name, pair in terms.losses.items()})  # fmt: skip
-    assert float(objective) == pytest.approx(sum(labelled) / 2 + 0.5 * sum(soft) / 3, rel=1e-5)
+    # Hinton et al. give the gradient back what the temperature takes from it: times 2².
+    assert float(objective) == pytest.approx(sum(labelled) / 2 + 0.5 * 4 * sum(soft) / 3, rel=1e-5)
     metrics = {name: float(value) for name, value in model.summarise(terms.statistics).items()}
     alike = [np.argmax(taught[row]) == np.argmax(answered[row]) for row in (2, 3, 4)]
     right = [np.argmax(answered[row]) == batch["label_ids"][row] for row in (0, 1)]
@@ -87,55 +74,63 @@ def test_its_losses_are_those_of_plain_arithmetic():
 
 
 def test_the_loss_of_the_representations_is_that_of_plain_arithmetic():
-    model, batch = distiller(representation_weight=3.0), mixed_batch()
+    model, batch = distiller(representation_weight=3.0), tiny.task_batch()
     inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
 
     def mean_over_tokens(network):
-        hidden = keras.Model(network.input, network.get_layer("pooling").input[0])(inputs, training=False).numpy()
+        hidden = network(inputs, training=False)["hidden_2"].numpy()
         return [hidden[row, : batch["padding_mask"][row].sum()].mean(axis=0) for row in range(6)]
 
-    student, teacher = mean_over_tokens(model.network), mean_over_tokens(model.teacher)
-    (projection,) = {id(layer): layer for layer in model.representations.projections}.values()
-    matrix = projection.kernel.numpy()
+    student, teacher = mean_over_tokens(model.student), mean_over_tokens(model.teacher)
+    matrix = model.objectives[-1].projections[0].kernel.numpy()
     assert matrix.shape == (len(student[0]), len(teacher[0]))
-    expected = [((student[row] @ matrix - teacher[row]) ** 2).mean() for row in range(5)]
+    taught = (2, 3, 4)  # texts without a label; the last row only fills the batch
+    expected = [((student[row] @ matrix - teacher[row]) ** 2).mean() for row in taught]
     plain = distiller().compute_terms(tiny.tensors(batch), training=True)
     terms = model.compute_terms(tiny.tensors(batch), training=True)
-    total, weight = terms.losses[REPRESENTATION_LOSS]
-    np.testing.assert_allclose(total, expected, rtol=1e-4)  # labelled texts count too; the filling row does not
-    assert weight.numpy().tolist() == [1, 1, 1, 1, 1]
+    total, weight = terms.losses["representation_loss"]
+    np.testing.assert_allclose(total, expected, rtol=1e-4)
+    assert weight.numpy().tolist() == [1, 1, 1]
     for name in plain.losses:
         for found, without in zip(terms.losses[name], plain.losses[name], strict=True):
             np.testing.assert_allclose(tf.reduce_sum(found), tf.reduce_sum(without), rtol=1e-5)
-    assert model.loss_weights[REPRESENTATION_LOSS] == 3.0
+    assert model.loss_weights["representation_loss"] == 3.0
     metrics = model.summarise(terms.statistics)
-    residual = sum(((student[row] @ matrix - teacher[row]) ** 2).sum() for row in range(5))
-    variance = 5 * np.var(np.array(teacher[:5]), axis=0).sum()
+    residual = sum(((student[row] @ matrix - teacher[row]) ** 2).sum() for row in taught)
+    variance = 3 * np.var(np.array([teacher[row] for row in taught]), axis=0).sum()
     assert float(metrics["r_squared_representation"]) == pytest.approx(1 - residual / variance, rel=1e-3)
+
+
+def test_without_unlabelled_texts_the_teacher_is_learnt_from_on_the_labelled_ones():
+    model, batch = distiller(unlabelled_file="", representation_weight=1.0), tiny.task_batch()
+    batch["has_label"] = np.ones(6, np.float32)
+    weights = {name: value.numpy().tolist() for name, value in model.compute_weights(tiny.tensors(batch)).items()}
+    everyone = [1, 1, 1, 1, 1, 0]
+    assert weights == dict.fromkeys(("prediction_loss", "classification_loss", "representation_loss"), everyone)
 
 
 def test_only_the_student_and_its_projection_are_trained():
     model = distiller()
-    expected = {id(variable) for variable in model.network.trainable_variables}
+    expected = {id(variable) for variable in model.student.trainable_variables}
     assert {id(variable) for variable in model.trainable_variables} == expected
     model = distiller(representation_weight=1.0)
-    expected = {id(variable) for variable in model.network.trainable_variables}
-    expected.add(id(model.representations.projections[0].kernel))
+    expected = {id(variable) for variable in model.student.trainable_variables}
+    expected.add(id(model.objectives[-1].projections[0].kernel))
     assert {id(variable) for variable in model.trainable_variables} == expected
 
 
 def test_a_share_of_labelled_texts_alone_asks_the_teacher_nothing():
     """A replica's share may hold no unlabelled text."""
-    model, batch = distiller(), mixed_batch()
+    model, batch = distiller(), tiny.task_batch()
     share = {name: value[:2] for name, value in batch.items()}
     terms = tf.function(model.compute_terms)(tiny.tensors(share), training=True)
-    total, weight = terms.losses[TASK_LOSS]
+    total, weight = terms.losses["prediction_loss"]
     assert total.shape == weight.shape == (0,)
     assert float(tf.reduce_sum(terms.losses["classification_loss"][1])) == 2
 
 
 def test_answers_asked_for_beforehand_give_the_same_losses():
-    model, batch = distiller(), mixed_batch()
+    model, batch = distiller(), tiny.task_batch()
     inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
     taught = model.teacher(inputs, training=False)["logits"].numpy()
     taught[:2] = 0  # labelled texts: nobody asked
@@ -148,19 +143,6 @@ def test_answers_asked_for_beforehand_give_the_same_losses():
     assert asked_now.statistics.keys() == beforehand.statistics.keys()
     for name, value in asked_now.statistics.items():
         np.testing.assert_allclose(value, beforehand.statistics[name])
-
-
-@pytest.mark.parametrize("size", [1, 4, 6, 9])
-def test_the_teacher_answers_every_text_once_in_order(size):
-    model = distiller()
-    batch = tiny.batch(seed=4)
-    lengths = batch["padding_mask"].sum(axis=1).astype(np.int32)
-    texts = EncodedTexts(batch["token_ids"], lengths, np.zeros(len(lengths), np.int32))
-    inputs = {name: batch[name] for name in tiny.ENCODER_INPUTS}
-    expected = model.teacher({**inputs, "segment_ids": 0 * inputs["segment_ids"]}, training=False)["logits"]
-    found = answers(model.teacher, labelled_examples(texts, size, 1), len(lengths), "asking")
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 # --- The stage ---
@@ -205,13 +187,13 @@ def test_one_replica_and_two_make_the_same_student_and_the_teacher_stays(
             built, taught, tmp_path / str(replicas), num_replicas=replicas, num_train_epochs=0.375, train_batch_size=3,
             classifier_dropout=0.0, warmup_proportion=0.0, learning_rate=1e-3, log_every_steps=1,
             sentence_drop_prob=0.3, token_mask_prob=0.2, shuffle_sentences=True, max_unlabelled_texts=20,
-            task_representation_loss_weight=representation_weight,
+            representation_loss_weight=representation_weight,
         )  # fmt: skip
     one, two = (pipeline.arrays(tmp_path / name / "classifier.weights.h5") for name in "12")
     assert one.keys() == two.keys()
     apart = {path: float(np.abs(one[path] - two[path]).max()) for path in one}
     assert max(apart.values()) < 1e-6, apart
-    losses = [[line[TASK_LOSS] for line in lines_of(tmp_path / name, "train")] for name in "12"]
+    losses = [[line["prediction_loss"] for line in lines_of(tmp_path / name, "train")] for name in "12"]
     assert len(losses[0]) == 3
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-6)
     again = pipeline.arrays(taught / "teacher" / "classifier.weights.h5")
@@ -221,7 +203,7 @@ def test_one_replica_and_two_make_the_same_student_and_the_teacher_stays(
 def test_the_student_comes_to_answer_as_its_teacher(built, taught, tmp_path):
     run(built, taught, tmp_path, num_train_epochs=25.0, learning_rate=0.02, unlabelled_batch_size=16, log_every_steps=1)
     lines = lines_of(tmp_path, "train")
-    assert {"classification_loss", TASK_LOSS, "agreement_with_teacher", "accuracy"} < set(lines[0])
+    assert {"classification_loss", "prediction_loss", "agreement_with_teacher", "accuracy"} < set(lines[0])
     early, late = (np.mean([line["agreement_with_teacher"] for line in part]) for part in (lines[:5], lines[-10:]))
     assert late > 0.8 and late > early + 0.15, (early, late)
     # The kept classifier is the student alone: nothing of the teacher is in its file.
@@ -232,42 +214,49 @@ def test_the_student_comes_to_answer_as_its_teacher(built, taught, tmp_path):
 
 def test_the_teacher_is_asked_once_for_each_text_and_its_answers_are_kept(built, taught, tmp_path, monkeypatch):
     asked = []
-    ask = task.answers
+    ask = TeacherCache._ask
 
-    def count(teacher, batches, num_texts, label):
-        asked.append(num_texts)
-        return ask(teacher, batches, num_texts, label)
+    def count(self, arrays, batches, done, num_texts, progress_file):
+        asked.append((done, num_texts))
+        return ask(self, arrays, batches, done, num_texts, progress_file)
 
-    monkeypatch.setattr(task, "answers", count)
+    monkeypatch.setattr(TeacherCache, "_ask", count)
     arguments = dict(num_train_epochs=2.0, max_unlabelled_texts=7)
     run(built, taught, tmp_path / "run", **arguments)
-    (path,) = (tmp_path / "run").glob("answers_of_*.npy")
+    (path,) = (tmp_path / "run" / "taught").glob("*/logits.npy")
     kept = np.load(path)
-    assert kept.shape == (7, CLASSES)
+    assert kept.shape == (7, tiny.CLASSES)
     trained = pipeline.arrays(tmp_path / "run" / "classifier.weights.h5")
     run(built, taught, tmp_path / "run", **arguments)  # resumed: nothing left to do
-    assert asked == [7]
+    assert asked == [(0, 7)]
     # Other answers, another student: those in the file are what it learns.
-    (tmp_path / "other").mkdir()
-    np.save(tmp_path / "other" / path.name, kept[:, ::-1])
+    other = tmp_path / "other" / "taught" / path.parent.name
+    other.mkdir(parents=True)
+    np.save(other / path.name, kept[:, ::-1])
+    (other / "progress.json").write_text('{"done": 7}', encoding="utf-8")
     run(built, taught, tmp_path / "other", **arguments)
-    other = pipeline.arrays(tmp_path / "other" / "classifier.weights.h5")
-    assert asked == [7]
-    assert max(np.abs(trained[name] - other[name]).max() for name in trained) > 1e-4
+    of_other = pipeline.arrays(tmp_path / "other" / "classifier.weights.h5")
+    assert asked == [(0, 7)]
+    assert max(np.abs(trained[name] - of_other[name]).max() for name in trained) > 1e-4
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"max_unlabelled_texts": -1}, "--max_unlabelled_texts=-1: 0 \\(all\\) or more"),
-        ({"unlabelled_file": ""}, "--teacher_dir and --unlabelled_file need each other"),
-        ({"teacher_dir": ""}, "--teacher_dir and --unlabelled_file need each other"),
+        ({"teacher_dir": ""}, "--unlabelled_file needs --teacher_dir"),
+        (
+            {"teacher_cache_gb": 1e-9},
+            "--teacher_cache_gb=1e-09: what the teacher says would take 0.00 GB \\(logits 40x3",
+        ),
         ({"teacher_dir": "nowhere"}, "--teacher_dir=nowhere: no classifier.json there; name the --output_dir"),
         ({"unlabelled_file": "nowhere.txt"}, "--unlabelled_file: no file matches 'nowhere.txt'"),
         ({"unlabelled_batch_size": 0}, "--unlabelled_batch_size=0: at least 1"),
-        ({"temperature": 0.0}, "--temperature=0.0: above 0"),
-        ({"task_prediction_loss_weight": -1.0}, "--task_prediction_loss_weight=-1.0: 0 \\(off\\) or more"),
-        ({"task_representation_loss_weight": -1.0}, "--task_representation_loss_weight=-1.0: 0 \\(off\\) or more"),
+        ({"temperature": -1.0}, "--temperature=-1.0: above 0, or 0 for the method's own"),
+        ({"method": "magic"}, "--method=magic: one of layered, tinybert"),
+        ({"method": "layered"}, "--layer_map=1,3,5 names 3 teacher layers, the student has"),
+        ({"prediction_loss_weight": -1.0}, "--prediction_loss_weight=-1.0: 0 \\(off\\) or more"),
+        ({"representation_loss_weight": -1.0}, "--representation_loss_weight=-1.0: 0 \\(off\\) or more"),
         ({"token_mask_prob": 0.6}, "--token_mask_prob=0.6: from 0 to 0.5"),
         ({"sentence_drop_prob": 1.0}, "--sentence_drop_prob=1.0: from 0 to below 1"),
         ({"eval_every_epochs": 0}, "--eval_every_epochs=0: at least 1"),

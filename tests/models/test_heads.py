@@ -10,7 +10,7 @@ import tiny
 from chemkd_tf.config import DistillationConfig
 from chemkd_tf.models import checkpoints
 from chemkd_tf.models.architecture import StudentArchitecture, TeacherArchitecture
-from chemkd_tf.models.heads import POOLING, Pooling, classification_model, masked_lm_model
+from chemkd_tf.models.heads import POOLING, Pooling, classification_model, classification_states, masked_lm_model
 
 # Without and with the masked-LM head, whose own weights are width * width + width, 2 * width, and a bias per entry.
 #
@@ -137,3 +137,25 @@ def test_the_classifier_is_linear_in_the_pooled_states_and_blind_to_padding(how)
     expected = plain_pooling(how, states, batch["padding_mask"].sum(1)) @ kernel + bias
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     np.testing.assert_allclose(model(tiny.select(tiny.pad(batch, tokens=6))), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "architecture", [tiny.teacher_architecture(), tiny.student_architecture()], ids=lambda a: a.kind
+)
+def test_a_classifier_shows_the_states_it_reads(architecture):
+    encoder = checkpoints.build_encoder(architecture)
+    classifier = tiny.randomise(classification_model(encoder, num_classes=3, pooling="mean", dropout=0.5))
+    model = classification_states(classifier)
+    assert [id(variable) for variable in model.weights] == [id(variable) for variable in classifier.weights]
+    batch = tiny.batch()
+    inputs = tiny.select(batch)
+    outputs = {name: value.numpy() for name, value in model(inputs).items()}
+    assert list(outputs) == ["embedding", "hidden_1", "hidden_2", "representation", "logits"]
+    for name, state in encoder(inputs).items():
+        np.testing.assert_array_equal(outputs[name], state)
+    pooled = plain_pooling("mean", outputs["hidden_2"], batch["padding_mask"].sum(1))
+    np.testing.assert_allclose(outputs["representation"], pooled, atol=1e-5)
+    np.testing.assert_array_equal(outputs["logits"], classifier(inputs))
+    trained = model(inputs, training=True)
+    np.testing.assert_allclose(trained["representation"], outputs["representation"], atol=1e-6)  # before dropout
+    assert np.abs(trained["logits"] - outputs["logits"]).max() > 1e-3

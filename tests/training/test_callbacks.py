@@ -51,7 +51,8 @@ def scalars(run):
 
 def test_every_loss_and_every_matched_layer_has_its_curve(scalars):
     train_only = {
-        "learning_rate", "examples_per_second", "tokens_per_second", "peak_memory_bytes", "gradient_norm"
+        "learning_rate", "examples_per_second", "tokens_per_second", "peak_memory_bytes", "gradient_norm",
+        "seconds",
     }  # fmt: skip
     expected = {f"train/{name}" for name in LOSSES | FITS | ACCURACIES | train_only}
     expected |= {f"eval/{name}" for name in LOSSES | FITS | ACCURACIES}

@@ -97,6 +97,23 @@ def load_encoder(given: str, flag: str, random_init: bool = False) -> Pretrained
     return Pretrained(architecture, do_lower_case, encoder, masked_lm, source.vocabulary_file)
 
 
+def require_masked_lm_head(given: str, flag: str) -> None:
+    """Refuses a checkpoint whose masked-LM head `load_encoder` would have to make up.
+
+    Args:
+        given: see `load_encoder`.
+        flag: name of the flag that gave it, for messages.
+
+    Raises:
+        InputError: it has none, or it can't be read.
+    """
+    if not os.path.isfile(os.path.join(given, ARCHITECTURE_FILE)) and not open_source(given, flag).has_head:
+        raise InputError(
+            f"--{flag}={given}: no masked-LM head in this checkpoint, so it can't propose words; name one that has it, "
+            "or train it with run_pretraining.py --init_checkpoint"
+        )
+
+
 def encoder_of(masked_lm: keras.Model) -> keras.Model:
     """Returns the same layers without the masked-LM head."""
     inputs = {name: masked_lm.input[name] for name in states.ENCODER_INPUTS}

@@ -19,6 +19,9 @@ What each peer was given, so that it is not held back by us: `keras_distiller` i
 `general_distiller` in benchmarks/distiller_textbrewer.py. Before anything is timed, the first losses of all that
 compute the same one must agree; if they don't, nothing is reported.
 
+CPU seconds are those of all threads of a side: where other programs share the machine they say more than the clock, and
+libraries that wait by spinning count their waiting.
+
 With --records the same is done on batches of real sentences, a new one in each round: what padding costs those who
 compute it. The last line is the ratios as JSON.
 """
@@ -93,13 +96,14 @@ def measure() -> dict:
         if FLAGS.records:
             save_real_batches(folder)
         sides = {name: start(name, folder) for name in ("ours", *FLAGS.sides)}
-        answers = in_turn("full rows", {name: (side, lambda _: "full") for name, side in sides.items()}, _rounds())
+        answers = in_turn(
+            "full rows", {name: (side, lambda _: "full") for name, side in sides.items()}, FLAGS.num_updates
+        )
         require_equal_losses({name: found[0]["loss"] for name, found in answers.items()}, sides["ours"].ready)
         results = {"full_rows": figures(answers)}
         if FLAGS.records:
-            answers = in_turn(
-                "real sentences", {name: (side, lambda k: f"real_{k}") for name, side in sides.items()}, _rounds()
-            )
+            takes = {name: (side, lambda number: f"real_{number}") for name, side in sides.items()}
+            answers = in_turn("real sentences", takes, FLAGS.num_updates)
             results["real_sentences"] = figures(answers)
         for side in sides.values():
             side.close()
@@ -146,7 +150,7 @@ def save_real_batches(folder: str) -> None:
     from chemkd_tf.data.manifest import read_manifest
 
     batches = pretraining_batches(read_manifest(FLAGS.records), FLAGS.train_batch_size, SEED)
-    for number, batch in enumerate(batches.take(_rounds() + UNCOUNTED_ROUNDS).as_numpy_iterator()):
+    for number, batch in enumerate(batches.take(FLAGS.num_updates + UNCOUNTED_ROUNDS).as_numpy_iterator()):
         arrays = {}
         for name, array in batch.items():
             if array.ndim == 2:
@@ -154,10 +158,6 @@ def save_real_batches(folder: str) -> None:
                 array = np.pad(array, [(0, 0), (0, width - array.shape[1])])
             arrays[name] = array
         np.savez(os.path.join(folder, f"real_{number}.npz"), **arrays)
-
-
-def _rounds() -> int:
-    return FLAGS.num_updates
 
 
 def require_equal_losses(losses: dict[str, float], ready: dict) -> None:
@@ -184,6 +184,7 @@ def figures(answers: dict[str, list[dict]]) -> dict:
             "steps_per_second": 1 / statistics.median(seconds),
             "median_seconds": statistics.median(seconds),
             "seconds": [round(value, 4) for value in seconds],
+            "median_cpu_seconds": statistics.median(answer["cpu_seconds"] for answer in found),
             "mean_tokens": statistics.mean(answer["tokens"] for answer in found),
             "first_loss": answers[name][0]["loss"],
             "peak_memory_bytes": found[-1]["peak_memory_bytes"],
@@ -241,11 +242,12 @@ def table(results: dict) -> str:
         if what not in ("full_rows", "real_sentences"):
             continue
         title = f"{what.replace('_', ' ')}, {found['ours']['mean_tokens']:,.0f} tokens"
-        lines.append(f"{title:<34}{'updates/s':>11}{'s an update':>13}{'GB':>7}{'ours is faster':>17}")
+        lines.append(f"{title:<34}{'updates/s':>11}{'s an update':>13}{'CPU s':>8}{'GB':>7}{'ours is faster':>17}")
         for name, row in found.items():
             ratio = row.get("steps_per_second_ratio")
             lines.append(
                 f"{name:<34}{row['steps_per_second']:11.3f}{row['median_seconds']:13.2f}"
+                f"{row['median_cpu_seconds']:8.2f}"
                 f"{row['peak_memory_bytes'] / 1e9:7.1f}" + (f"{ratio:11.2f} times" if ratio else "")
             )
     return "\n".join(lines)

@@ -2,9 +2,10 @@
 
     python -m benchmarks.distiller_update --side=ours --folder=FOLDER
 
-Reads a line of JSON for each update, {"batch": NAME}, and answers with a line: seconds, loss, real tokens, peak memory.
-The batch is NAME.npz in the folder; it is read, and made into the framework's tensors, before the clock starts. Our
-side writes weights.npz there, from which the others take the same teacher, student and projections.
+Reads a line of JSON for each update, {"batch": NAME}, and answers with a line: seconds, CPU seconds of all threads,
+loss, real tokens, peak memory. The batch is NAME.npz in the folder; it is read, and made into the framework's tensors,
+before the clock starts. Our side writes weights.npz there, from which the others take the same teacher, student and
+projections.
 """
 
 import json
@@ -66,9 +67,10 @@ def main(_: list[str]) -> None:
     for line in sys.stdin:
         arrays = read_batch(json.loads(line)["batch"])
         batch = work.prepare(arrays)
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         loss = work.update(batch)
-        answer = {"seconds": time.perf_counter() - started, "loss": loss, "tokens": int(arrays["padding_mask"].sum())}
+        answer = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu_started}
+        answer |= {"loss": loss, "tokens": int(arrays["padding_mask"].sum())}
         answer["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps(answer), flush=True)
 

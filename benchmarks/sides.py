@@ -47,15 +47,15 @@ class Side:
 
 
 def in_turn(what: str, takes: dict[str, tuple[Side, Callable[[int], str]]], num_updates: int) -> dict[str, list[dict]]:
-    """Updates of every kind, one of each in every round; the first rounds are made but are not among the answers.
+    """Updates of every kind, one of each in every round.
 
     Args:
         what: for the progress line.
         takes: name to the side and to the name of its batch in round k, counted from 0.
-        num_updates: rounds that count.
+        num_updates: rounds that count; `UNCOUNTED_ROUNDS` are made before them.
 
     Returns:
-        The answers by name, all rounds: the first `UNCOUNTED_ROUNDS` are for the caller to leave out.
+        The answers by name, of all rounds: the caller may want the first ones' losses.
     """
     rounds = num_updates + UNCOUNTED_ROUNDS
     progress, answers = Progress(what, rounds * len(takes)), {name: [] for name in takes}

@@ -28,7 +28,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 def answers(**seconds: list[float]) -> dict[str, list[dict]]:
     """Two rounds that don't count before those given."""
     return {
-        name: [{"seconds": value, "loss": 3.0, "tokens": 8, "peak_memory_bytes": 9} for value in (99.0, 98.0, *values)]
+        name: [
+            {"seconds": value, "cpu_seconds": 1.0, "loss": 3.0, "tokens": 8, "peak_memory_bytes": 9}
+            for value in (99.0, 98.0, *values)
+        ]
         for name, values in seconds.items()
     }
 

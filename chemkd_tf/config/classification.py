@@ -48,6 +48,10 @@ class ClassificationConfig(MethodConfig, TrainingConfig):
         4.0, "Most gigabytes on disk for what the teacher says of texts that don't change, so that it is asked once "
         "and not at every update; more is refused. 0: it is asked at every update."
     )  # fmt: skip
+    teacher_cache_dir: str = option(
+        "", "Where that is kept; empty: taught in --output_dir. Students of one teacher may share a folder: what has "
+        "been asked about the same texts is not asked again."
+    )  # fmt: skip
     metric_for_best: str = option("macro_f1", "Metric on dev that chooses the model.", ("macro_f1", "accuracy"))
     do_train: bool = option(False, "Train; the best weights on dev are kept.")
     do_eval: bool = option(False, "Report on dev, and once on test if there is one.")

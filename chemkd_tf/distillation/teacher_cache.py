@@ -1,5 +1,6 @@
 """What a teacher says of texts that don't change, asked for once and kept on disk (paper section 4.3.1)."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -63,7 +64,7 @@ class TeacherCache:
         """Asks the teacher for what isn't there yet, with progress; a killed run goes on where it was.
 
         Args:
-            directory: where the arrays lie, in a folder of their own for each `identity`.
+            directory: where the arrays lie, in a folder of their own for each `identity`; several runs may share it.
             batches: all texts in order, shapes as in the batch contract; rows behind the last text are passed over.
             identity: of the teacher's weights and the texts: other ones are asked for anew.
 
@@ -113,5 +114,14 @@ class TeacherCache:
                 return np.lib.format.open_memmap(path, "r+")
             except ValueError:  # killed before the array had its size
                 pass
-        # A file of holes: what isn't written takes no space.
-        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        # A file of holes: what isn't written takes no space. It appears whole, and once: another run may be asking the
+        # same teacher about the same texts at this moment, and what it has written must stay.
+        new = f"{path}.{os.getpid()}"
+        np.lib.format.open_memmap(new, "w+", np.float32, shape).flush()
+        if os.path.exists(path):  # unreadable, see above
+            os.replace(new, path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(new, path)
+            os.remove(new)
+        return np.lib.format.open_memmap(path, "r+")

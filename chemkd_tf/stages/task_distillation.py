@@ -77,7 +77,7 @@ def ask_beforehand(
         augmentation: of the training texts, which then can't be asked about beforehand.
         tokenize: list of strings to (token ids, lengths).
         num_train_steps: updates in all.
-        workdir: where the teacher's states are kept.
+        workdir: where the teacher's states are kept, unless --teacher_cache_dir says otherwise.
 
     Raises:
         InputError: they would take more than --teacher_cache_gb; or --unlabelled_file can't be read.
@@ -107,7 +107,8 @@ def _asked(
     with open(os.path.join(config.teacher_dir, WEIGHTS_FILE), "rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
     inputs = datasets.labelled_examples(texts, config.eval_batch_size, num_replicas=1)
-    found = cache.fill(workdir.file("taught"), inputs, digest.hexdigest())
+    directory = config.teacher_cache_dir or workdir.file("taught")
+    found = cache.fill(directory, inputs, digest.hexdigest())
     return texts._replace(taught={states.taught(name): array for name, array in found.items()})
 
 

@@ -88,6 +88,20 @@ def test_all_states_of_the_teacher_are_learnt_on_a_task_from_disk(built, teacher
     assert len(TextClassifier(str(tmp_path / "run")).network.weights) == len(weights)
 
 
+def test_students_of_one_teacher_share_what_it_said(built, teacher_classifier, tmp_path, capsys):
+    arguments = dict(
+        teacher_dir=teacher_classifier,
+        num_train_epochs=1.0,
+        teacher_cache_dir=str(tmp_path / "shared"),
+        log_every_steps=1,
+    )
+    for name in "ab":
+        classify.run(pipeline.classification(built, tmp_path / name, **arguments))
+        assert ("asking the teacher" in capsys.readouterr().err) == (name == "a")
+        assert not (tmp_path / name / "taught").exists()
+    assert lines(tmp_path / "a")[0]["prediction_loss"] == lines(tmp_path / "b")[0]["prediction_loss"]
+
+
 def test_without_unlabelled_texts_the_teacher_speaks_of_the_labelled_ones(built, teacher_classifier, tmp_path):
     arguments = dict(teacher_dir=teacher_classifier, num_train_epochs=2.0, log_every_steps=1)
     classify.run(pipeline.classification(built, tmp_path / "fixed", **arguments))

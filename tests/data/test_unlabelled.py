@@ -73,7 +73,12 @@ def test_a_resumed_run_and_two_replicas_see_the_same_texts():
 
 @pytest.mark.parametrize("group_by_length", [False, True])
 def test_a_teachers_answers_follow_their_texts(group_by_length):
-    unlabelled = examples(50, 8)._replace(taught_logits=np.stack([np.arange(8), -np.arange(8)], axis=1))
+    logits = np.stack([np.arange(8), -np.arange(8)], axis=1)
+    # Of six tokens a text has three: states of the others are cut off with them.
+    hidden = np.arange(8)[:, None, None] * np.ones((8, 6, 2))
+    scores = np.arange(8)[:, None, None, None] * np.ones((8, 1, 6, 6))
+    taught = {"taught_logits": logits, "taught_hidden_1": hidden, "taught_attention_scores_1": scores}
+    unlabelled = examples(50, 8)._replace(taught=taught)
     found = labelled_batches(
         examples(10, 5), 2, 7, 6, 0, 2, None, unlabelled, 3, group_by_length=group_by_length
     ).as_numpy_iterator()
@@ -83,3 +88,9 @@ def test_a_teachers_answers_follow_their_texts(group_by_length):
         np.testing.assert_array_equal(answers[:2], np.zeros((2, 2)))
         numbers = batch["token_ids"][2:5, 0] - 50
         np.testing.assert_array_equal(answers[2:5], np.stack([numbers, -numbers], axis=1))
+        tokens = batch["token_ids"].shape[1]
+        assert tokens < 6
+        assert batch["taught_hidden_1"].shape == (6, tokens, 2)
+        assert batch["taught_attention_scores_1"].shape == (6, 1, tokens, tokens)
+        np.testing.assert_array_equal(batch["taught_hidden_1"][2:5, 0, 0], numbers)
+        np.testing.assert_array_equal(batch["taught_attention_scores_1"][2:5, 0, -1, -1], numbers)

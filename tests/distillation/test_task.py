@@ -247,7 +247,7 @@ def test_the_teacher_is_asked_once_for_each_text_and_its_answers_are_kept(built,
         ({"teacher_dir": ""}, "--unlabelled_file needs --teacher_dir"),
         (
             {"teacher_cache_gb": 1e-9},
-            "--teacher_cache_gb=1e-09: what the teacher says would take 0.00 GB \\(logits 40x3",
+            "--teacher_cache_gb=1e-09: what the teacher says would take 4.8e-07 GB \\(logits 40x3",
         ),
         ({"teacher_dir": "nowhere"}, "--teacher_dir=nowhere: no classifier.json there; name the --output_dir"),
         ({"unlabelled_file": "nowhere.txt"}, "--unlabelled_file: no file matches 'nowhere.txt'"),

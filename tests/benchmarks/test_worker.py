@@ -42,6 +42,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_used_worker_makes_the_weights_of_a_new_process(worker, tmp_path, tmp_path_factory):
     built = pipeline.build(tmp_path_factory)
     changes = {"num_train_epochs": 2.0, "random_seed": 5, "do_predict": True, "predict_file": f"{built.data}/test.tsv"}

@@ -122,7 +122,7 @@ def test_a_distiller_with_a_bfloat16_teacher_has_nearly_the_losses_of_one_withou
         assert value == pytest.approx(losses["float32"][name], rel=0.02), name
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_one_replica_and_two_make_the_same_update(precision):
     """Of a teacher whose last layer is asked at the masked positions alone: its state is not matched."""
     trained = []

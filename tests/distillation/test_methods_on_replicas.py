@@ -59,7 +59,10 @@ def cases():
         for is_task in (False, True):
             # Of methods that learn in two stages the last phase has the most losses, of LRC-BERT the first differs too.
             for phase in {"lrc_bert": (0, 1), "tinybert": (0, 1) if is_task else (0,)}.get(method, (0,)):
-                yield pytest.param(method, is_task, phase, id=f"{method}-{'task' if is_task else 'corpus'}-{phase}")
+                # A task adds little that its method and the labels don't have elsewhere: two stand for all.
+                marks = [pytest.mark.slow] if is_task and method not in ("layered", "lrc_bert") else []
+                name = f"{method}-{'task' if is_task else 'corpus'}-{phase}"
+                yield pytest.param(method, is_task, phase, id=name, marks=marks)
 
 
 @pytest.mark.parametrize(("method", "is_task", "phase"), cases())

@@ -248,7 +248,7 @@ def test_the_curves_of_a_staged_run_have_each_phase_s_losses(whole):
 
 
 # In the middle of a phase, at the end of one (nothing of the next is done), in the last.
-@pytest.mark.parametrize("last_step", [1, 5, 11])
+@pytest.mark.parametrize("last_step", [1, 5, pytest.param(11, marks=pytest.mark.slow)])
 def test_a_run_killed_in_any_phase_goes_on_in_it(whole, tmp_path, last_step):
     folder, (undisturbed, _, _) = whole
     with pytest.raises(Killed):

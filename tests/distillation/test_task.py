@@ -177,7 +177,7 @@ def lines_of(output_dir, split):
         return [line for line in map(json.loads, file) if line["split"] == split]
 
 
-@pytest.mark.parametrize("representation_weight", [0.0, 2.0])
+@pytest.mark.parametrize("representation_weight", [pytest.param(0.0, marks=pytest.mark.slow), 2.0])
 def test_one_replica_and_two_make_the_same_student_and_the_teacher_stays(
     built, taught, tmp_path, representation_weight
 ):

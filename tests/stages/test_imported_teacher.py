@@ -143,6 +143,7 @@ def test_records_of_another_vocabulary_are_refused(tmp_path, tmp_path_factory):
         pretrain.train_and_evaluate(pretraining(tmp_path / "run", input_file=built.records))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_teaches_and_classifies_without_being_pretrained_here(records, tmp_path, tmp_path_factory):
     built = pipeline.build(tmp_path_factory)
     for name in ("bert", "distilbert"):

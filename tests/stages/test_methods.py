@@ -102,6 +102,7 @@ def test_students_of_one_teacher_share_what_it_said(built, teacher_classifier, t
     assert lines(tmp_path / "a")[0]["prediction_loss"] == lines(tmp_path / "b")[0]["prediction_loss"]
 
 
+@pytest.mark.slow
 def test_without_unlabelled_texts_the_teacher_speaks_of_the_labelled_ones(built, teacher_classifier, tmp_path):
     arguments = dict(teacher_dir=teacher_classifier, num_train_epochs=2.0, log_every_steps=1)
     classify.run(pipeline.classification(built, tmp_path / "fixed", **arguments))

@@ -31,6 +31,7 @@ def assert_same_weights(one, other):
         np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-3 if without_gradient else 1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_accumulated_and_compiled_updates_lead_to_the_same_model(built, tmp_path):
     common = {"hidden_dropout_prob": 0.0, "num_replicas": 1, "train_batch_size": 5}
     for name, changes in {
@@ -61,6 +62,7 @@ def test_batches_of_tokens_lead_to_the_same_model_on_two_replicas_and_in_micro_b
     assert_same_weights(tmp_path / "one", tmp_path / "accumulated")
 
 
+@pytest.mark.slow
 def test_batches_of_tokens_can_be_compiled_on_two_replicas(built, tmp_path):
     config = pipeline.pretraining(
         built, tmp_path, num_replicas=2, use_xla=True, train_batch_tokens=4 * pipeline.TOKENS, log_every_steps=1

@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from chemkd_tf.errors import InputError
 
+# What TensorFlow raises for a damaged checkpoint, or for one of another model.
+_UNREADABLE = (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError)
+
 
 class HostState(tf.train.experimental.PythonState):
     """Python values that must be restored together with the weights: `values` is any JSON object."""
@@ -55,8 +58,8 @@ class StepCheckpoints:
         if newest is not None:
             try:
                 tf.train.Checkpoint(host=host).restore(newest).expect_partial()
-            except (ValueError, tf.errors.OpError):
-                return {}  # damaged: `restore` says so
+            except _UNREADABLE:
+                return {}  # `restore` says so
         return host.values
 
     @property
@@ -78,7 +81,7 @@ class StepCheckpoints:
             return 0
         try:
             self._checkpoint.restore(newest).assert_consumed()
-        except (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
+        except _UNREADABLE as error:
             reason = str(error).splitlines()[0][:200]
             raise InputError(
                 f"{newest}: can't be restored ({reason}); delete its folder to begin again, or choose "

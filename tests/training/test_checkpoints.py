@@ -58,6 +58,14 @@ def test_without_a_checkpoint_nothing_has_been_done(trained, tmp_path):
         np.testing.assert_array_equal(value, before[path])
 
 
+def test_what_the_host_remembers_can_be_read_without_a_model(trained, tmp_path):
+    assert StepCheckpoints.peek(str(tmp_path)) == {}
+    checkpoints = StepCheckpoints(str(tmp_path), trained)
+    checkpoints.host.values["phase"] = 3
+    checkpoints.save(5)
+    assert StepCheckpoints.peek(str(tmp_path)) == {"phase": 3, "step": 5}
+
+
 def test_the_newest_of_two_kept_checkpoints_is_restored(trained, tmp_path):
     checkpoints = StepCheckpoints(str(tmp_path), trained)
     for step in (5, 7, 11):
@@ -91,5 +99,6 @@ def test_a_damaged_checkpoint_is_refused_by_name(trained, tmp_path, damage):
         path.write_bytes(content[: len(content) // 2])
     elif damage.endswith("overwritten"):
         path.write_bytes(bytes(len(content)))
+    assert StepCheckpoints.peek(str(tmp_path)).get("step", 2) == 2  # what can't be read is for `restore` to refuse
     with pytest.raises(InputError, match="ckpt-2: can't be restored"):
         StepCheckpoints(str(tmp_path), trained).restore()

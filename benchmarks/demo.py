@@ -114,9 +114,9 @@ def main(arguments: list[str]) -> None:
     run(
         "6. Export the distilled student, and ask it",
         f"run_classifier.py --do_export --do_predict --output_dir={directory}/student_distilled_1 "
-        f"--export_dir={directory}/export/saved_model --text={shlex.quote(FLAGS.text)}",
+        f"--export_dir={directory}/export --text={shlex.quote(FLAGS.text)}",
     )
-    print(f"\n{table(rows)}\n\nresults: {directory}/results.json   SavedModel: {directory}/export/saved_model")
+    print(f"\n{table(rows)}\n\nresults: {directory}/results.json   SavedModel: {directory}/export/saved_model/1")
     print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     ask(directory)
 

@@ -25,7 +25,7 @@ BEST_FOLDER = "best"
 FREE_TO_CHANGE = {
     "num_replicas", "gradient_accumulation_steps", "save_checkpoints_steps", "log_every_steps", "eval_batch_size",
     "do_train", "do_eval", "do_predict", "do_export", "export_format", "predict_file", "predict_output_file", "text",
-    "export_dir", "teacher_cache_gb", "teacher_cache_dir",
+    "export_dir", "export_formats", "export_version", "predict_with", "teacher_cache_gb", "teacher_cache_dir",
 }  # fmt: skip
 
 

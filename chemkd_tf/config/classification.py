@@ -2,13 +2,14 @@
 
 import dataclasses
 
+from chemkd_tf.config.export import ExportConfig
 from chemkd_tf.config.method import MethodConfig
 from chemkd_tf.config.options import option, require
 from chemkd_tf.config.training import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassificationConfig(MethodConfig, TrainingConfig):
+class ClassificationConfig(MethodConfig, ExportConfig, TrainingConfig):
     """`run_classifier.py`: a downstream network over the encoder's output sequence (paper sections 3.4 and 4.3)."""
 
     data_dir: str = option("", "Folder with train, dev and test as .tsv, .csv or .jsonl (text and label).")
@@ -55,12 +56,6 @@ class ClassificationConfig(MethodConfig, TrainingConfig):
     metric_for_best: str = option("macro_f1", "Metric on dev that chooses the model.", ("macro_f1", "accuracy"))
     do_train: bool = option(False, "Train; the best weights on dev are kept.")
     do_eval: bool = option(False, "Report on dev, and once on test if there is one.")
-    do_predict: bool = option(False, "Classify --predict_file or --text.")
-    do_export: bool = option(False, "Write a SavedModel to --export_dir.")
-    predict_file: str = option("", "Texts to classify: .tsv, .csv, .jsonl, or one text a line.")
-    predict_output_file: str = option("", "Where predictions go; empty: predictions.tsv in --output_dir.")
-    text: str = option("", "One sentence to classify; the answer is printed.")
-    export_dir: str = option("", "Where the SavedModel goes; empty: saved_model in --output_dir.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -76,10 +71,7 @@ class ClassificationConfig(MethodConfig, TrainingConfig):
             not self.do_train or bool(self.init_checkpoint),
             "--init_checkpoint is empty: name the --output_dir of run_pretraining.py or run_distill.py",
         )
-        require(
-            not self.do_predict or bool(self.predict_file) or bool(self.text),
-            "--do_predict needs --predict_file=FILE or --text='一句话'",
-        )
+        self.require_export()
         require(self.max_seq_length >= 3, f"--max_seq_length={self.max_seq_length}: at least 3")
         require(self.num_train_epochs > 0, f"--num_train_epochs={self.num_train_epochs}: above 0")
         require(0 <= self.warmup_proportion < 1, f"--warmup_proportion={self.warmup_proportion}: from 0 to below 1")

@@ -8,16 +8,25 @@ It loads wherever tensorflow and tensorflow_text are installed; neither keras-nl
 """
 
 import os
-import shutil
+import tempfile
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from chemkd_tf.atomic import atomic_write
-from chemkd_tf.errors import InputError
+from chemkd_tf.atomic import atomic_folder
+from chemkd_tf.export.artefact import LABELS_FILE, write_companions
 from chemkd_tf.models.classifier import TextClassifier
 
+_GRAPH_FILE = "saved_model.pb"
 
-def export_saved_model(classifier: TextClassifier, export_dir: str) -> str:
+
+def is_model(path: str) -> bool:
+    """Whether a SavedModel lies in this folder."""
+    return os.path.isfile(os.path.join(path, _GRAPH_FILE))
+
+
+def export(classifier: TextClassifier, folder: str) -> list[str]:
     """Writes the SavedModel; an older one of the same name is replaced once the new one is complete.
 
     Signatures:
@@ -25,56 +34,58 @@ def export_saved_model(classifier: TextClassifier, export_dir: str) -> str:
             `[B, C]`.
         token_ids: `token_ids` int32 `[B, T]` with [CLS] and [SEP], padded with [PAD] (0) on the right; same outputs.
 
-    Assets: labels.txt (one class a line, in the order of the probabilities), vocab.txt.
+    Assets: what `artefact.write_companions` writes.
 
     Args:
         classifier: a trained classifier.
-        export_dir: the folder to write.
+        folder: the folder to write; TensorFlow Serving wants it to be named after a number.
 
     Returns:
-        `export_dir`.
+        `[folder]`.
 
     Raises:
         InputError: something else than a SavedModel is there.
     """
-    _refuse_to_replace(export_dir)
-    partial = export_dir.rstrip("/") + ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    labels_file = os.path.join(partial, "labels.txt")
-    with atomic_write(labels_file) as file:
-        file.writelines(label + "\n" for label in classifier.description.labels)
-    module = _ServedClassifier(classifier, labels_file)
-    tf.saved_model.save(
-        module,
-        partial,
-        signatures={
-            "serving_default": module.classify_texts.get_concrete_function(),
-            "token_ids": module.classify_token_ids.get_concrete_function(),
-        },
-    )
-    os.remove(labels_file)  # its copy stands in assets/
-    shutil.rmtree(export_dir, ignore_errors=True)
-    os.replace(partial, export_dir)
-    return export_dir
+    with atomic_folder(folder, _GRAPH_FILE) as partial, tempfile.TemporaryDirectory() as companions:
+        write_companions(companions, classifier)
+        module = _ServedClassifier(classifier, [os.path.join(companions, name) for name in os.listdir(companions)])
+        tf.saved_model.save(
+            module,
+            partial,
+            signatures={
+                "serving_default": module.classify_texts.get_concrete_function(),
+                "token_ids": module.classify_token_ids.get_concrete_function(),
+            },
+        )
+    return [folder]
 
 
-def _refuse_to_replace(export_dir: str) -> None:
-    """Only a SavedModel or an empty folder may be replaced: what is there is deleted."""
-    if not os.path.lexists(export_dir) or os.path.isfile(os.path.join(export_dir, "saved_model.pb")):
-        return
-    if not os.path.isdir(export_dir) or os.listdir(export_dir):
-        raise InputError(f"--export_dir={export_dir}: something else than a SavedModel is there; name a new folder")
+class SavedModelClassifier:
+    """A SavedModel that answers.
+
+    Args:
+        folder: where `export` wrote it.
+    """
+
+    def __init__(self, folder: str):
+        self._loaded = tf.saved_model.load(folder)
+        self._classify = self._loaded.signatures["serving_default"]
+        with open(os.path.join(folder, "assets", LABELS_FILE), encoding="utf-8") as file:
+            self.labels = file.read().splitlines()
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns the probabilities, float32 `[N, C]`."""
+        return self._classify(texts=tf.constant(list(texts), tf.string, [len(texts)]))["probabilities"].numpy()
 
 
 class _ServedClassifier(tf.Module):
     """What the SavedModel holds: variables, tokeniser tables, labels. No projection, no masked-LM head, no dropout."""
 
-    def __init__(self, classifier: TextClassifier, labels_file: str):
+    def __init__(self, classifier: TextClassifier, companions: Sequence[str]):
         super().__init__()
         self.tokenizer = classifier.tokenizer
         self.weights = [variable.value for variable in classifier.network.weights]
-        self.labels_file = tf.saved_model.Asset(labels_file)
-        self.vocabulary_file = tf.saved_model.Asset(classifier.vocabulary_file)
+        self.companions = [tf.saved_model.Asset(path) for path in companions]
         self._labels = tf.constant(classifier.description.labels)
         self._network = tf.autograph.experimental.do_not_convert(_inference(classifier.network))
         self._pad_id = classifier.vocabulary.pad_id

@@ -88,6 +88,7 @@ class TextClassifier:
 
     def __init__(self, directory: str):
         self.description = read_description(directory)
+        self.labels = self.description.labels
         self.vocabulary_file = os.path.join(directory, VOCABULARY_FILE)
         self.vocabulary = load_vocabulary(self.vocabulary_file)
         self.tokenizer = BertTokenizer(self.vocabulary, self.description.do_lower_case)

@@ -2,19 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from chemkd_tf import startup
-from chemkd_tf.atomic import atomic_write, write_json
+from chemkd_tf.atomic import write_json
 from chemkd_tf.config import ClassificationConfig
 from chemkd_tf.data import datasets, labelled
 from chemkd_tf.data.augmentation import Augmentation
 from chemkd_tf.errors import InputError
-from chemkd_tf.export.saved_model import export_saved_model
+from chemkd_tf.export.formats import load_predictor
 from chemkd_tf.models import states
 from chemkd_tf.models.checkpoints import Pretrained, load_weights, save_weights
 from chemkd_tf.models.classifier import (
@@ -24,7 +23,8 @@ from chemkd_tf.models.classifier import (
     read_description,
 )
 from chemkd_tf.models.importing.load import load_encoder
-from chemkd_tf.progress import Progress
+from chemkd_tf.stages.export import export
+from chemkd_tf.stages.predict import predict
 from chemkd_tf.stages.task_distillation import ask_beforehand, make_task_distiller
 from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import load_vocabulary
@@ -37,7 +37,6 @@ from chemkd_tf.workdir import WorkingDirectory
 
 # Peak learning rates where --learning_rate is 0: a BiLSTM takes larger steps than a transformer.
 _DEFAULT_LEARNING_RATE = {"student": 1e-3, "teacher": 1e-4}
-_PREDICTION_CHUNK = 256
 
 
 def run(config: ClassificationConfig) -> dict[str, dict]:
@@ -52,18 +51,20 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     if config.do_train:
         require_one_machine("run_classifier.py")
         _train(config)
-    read_description(config.output_dir)  # refuses a folder without a classifier before anything is made there
+    uses_trained = config.do_eval or config.do_export or not config.predict_with
+    if uses_trained:
+        read_description(config.output_dir)  # refuses a folder without a classifier before anything is made there
+    predictor = load_predictor(config.predict_with) if config.do_predict and config.predict_with else None
     workdir = WorkingDirectory(config.output_dir)
     # What evaluates, predicts and is exported computes in float32, whatever it was trained in.
     keras.mixed_precision.set_global_policy("float32")
     startup.run_first_operation_quietly()
-    classifier = TextClassifier(workdir.path)
+    classifier = TextClassifier(workdir.path) if uses_trained else None
     reports = _evaluate(config, classifier, workdir) if config.do_eval else {}
     if config.do_predict:
-        _predict(config, classifier, workdir)
+        predict(config, predictor or classifier, workdir.file("predictions.tsv"))
     if config.do_export:
-        path = export_saved_model(classifier, config.export_dir or workdir.file("saved_model"))
-        print(f"SavedModel: {path}", flush=True)
+        export(config, classifier, workdir.path)
     return reports
 
 
@@ -220,40 +221,6 @@ def _evaluate(config: ClassificationConfig, classifier: TextClassifier, workdir:
             f"--data_dir={config.data_dir}: neither a dev nor a test file (.tsv, .csv or .jsonl) to evaluate on"
         )
     return reports
-
-
-def _predict(config: ClassificationConfig, classifier: TextClassifier, workdir: WorkingDirectory) -> None:
-    """Answers --text on the terminal; classifies --predict_file into a table of labels and probabilities."""
-    labels = classifier.description.labels
-    if config.text:
-        probabilities = classifier([config.text])[0]
-        for index in np.argsort(-probabilities)[:5]:
-            print(f"{probabilities[index]:.4f}  {labels[index]}")
-    if not config.predict_file:
-        return
-    path = config.predict_output_file or workdir.file("predictions.tsv")
-    progress = Progress("predicting", sum(1 for _ in labelled.read_texts(config.predict_file)), "texts")
-    done = 0
-    with atomic_write(path) as file:
-        file.write("\t".join(["label", *(f"p({label})" for label in labels)]) + "\n")
-        for chunk in _chunks(labelled.read_texts(config.predict_file)):
-            for row in classifier(chunk):
-                file.write("\t".join([labels[row.argmax()], *(f"{value:.6f}" for value in row)]) + "\n")
-            done += len(chunk)
-            progress.update(done)
-    progress.close()
-    print(f"predictions: {path}", flush=True)
-
-
-def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
-    chunk = []
-    for text in texts:
-        chunk.append(text)
-        if len(chunk) == _PREDICTION_CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 def _read_split(config: ClassificationConfig, split: str) -> labelled.LabelledTexts:

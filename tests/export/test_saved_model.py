@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from chemkd_tf.errors import InputError
-from chemkd_tf.export.saved_model import export_saved_model
+from chemkd_tf.export import saved_model
 from chemkd_tf.models.classifier import TextClassifier
 from chemkd_tf.text.vocabulary import load_vocabulary
 
@@ -75,7 +75,8 @@ def classifier(built):
 
 @pytest.fixture(scope="module")
 def exported(classifier, tmp_path_factory):
-    return export_saved_model(classifier, str(tmp_path_factory.mktemp("export") / "saved_model"))
+    (path,) = saved_model.export(classifier, str(tmp_path_factory.mktemp("export") / "saved_model"))
+    return path
 
 
 def texts_by_name() -> dict[str, list[bytes]]:
@@ -165,7 +166,7 @@ def test_more_padding_changes_nothing(answers):
 
 def test_the_assets_are_the_labels_and_the_vocabulary(built, exported):
     assets = os.path.join(exported, "assets")
-    assert sorted(os.listdir(assets)) == ["labels.txt", "vocab.txt"]
+    assert sorted(os.listdir(assets)) == ["artefact.json", "labels.txt", "vocab.txt"]
     with open(os.path.join(assets, "labels.txt"), encoding="utf-8") as file:
         assert file.read() == "".join(label + "\n" for label in sorted(pipeline.LABELS))
     assert load_vocabulary(os.path.join(assets, "vocab.txt")).tokens == load_vocabulary(built.vocabulary).tokens
@@ -221,7 +222,7 @@ def test_the_signatures_are_the_documented_ones(exported):
 
 def test_exporting_again_replaces_the_model(built, classifier, tmp_path):
     path = str(tmp_path / "model")
-    assert export_saved_model(classifier, path) == path
+    assert saved_model.export(classifier, path) == [path]
     first = tf.saved_model.load(path).signatures["serving_default"]
     texts = tf.constant(["酸的溶液"])
     before = first(texts=texts)["probabilities"].numpy()
@@ -229,10 +230,10 @@ def test_exporting_again_replaces_the_model(built, classifier, tmp_path):
     other.network.get_layer("classifier").bias.assign([5.0, 0.0, 0.0])
     with open(os.path.join(path, "assets", "left_over"), "w"):
         pass
-    export_saved_model(other, path)
+    saved_model.export(other, path)
     after = tf.saved_model.load(path).signatures["serving_default"](texts=texts)["probabilities"].numpy()
     assert before[0, 0] < 0.9 < after[0, 0]
-    assert sorted(os.listdir(os.path.join(path, "assets"))) == ["labels.txt", "vocab.txt"]
+    assert sorted(os.listdir(os.path.join(path, "assets"))) == ["artefact.json", "labels.txt", "vocab.txt"]
     assert os.listdir(tmp_path) == ["model"]
 
 
@@ -244,8 +245,8 @@ def test_what_is_no_saved_model_is_never_replaced(classifier, tmp_path, what):
     else:
         target.mkdir()
         (target / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="--export_dir=.*mine: "):
-        export_saved_model(classifier, str(target))
+    with pytest.raises(InputError, match="mine: something else is there"):
+        saved_model.export(classifier, str(target))
     kept = target if what == "a file" else target / "thesis.txt"
     assert kept.read_text() == "mine"
     assert os.listdir(tmp_path) == ["mine"]

@@ -298,7 +298,7 @@ def test_no_text_at_all_gives_no_probability(classifier):
 
 def test_a_saved_model_is_exported_into_the_run_s_folder(built, tmp_path, capsys):
     run(built, built.classifier, **NOT_TRAINING, do_export=True)
-    assert capsys.readouterr().out == f"SavedModel: {built.classifier}/saved_model\n"
+    assert capsys.readouterr().out == f"saved_model: {built.classifier}/export/saved_model/1\n"
 
 
 # --- What it refuses ---

@@ -1,0 +1,35 @@
+"""The trained classifier leaves Keras: each format asked for, with what it needs to answer in names of classes."""
+
+import os
+
+from chemkd_tf.config.export import ExportConfig
+from chemkd_tf.export.formats import FORMATS
+from chemkd_tf.models.classifier import TextClassifier
+
+
+def export(config: ExportConfig, classifier: TextClassifier, output_dir: str) -> dict[str, list[str]]:
+    """Writes the formats of --export_formats below --export_dir.
+
+    Args:
+        config: settings, checked.
+        classifier: what is exported.
+        output_dir: where the folder `export` lies unless --export_dir says otherwise.
+
+    Returns:
+        Paths of the models by format.
+
+    Raises:
+        InputError: something else lies where a format goes, or a package that it needs is missing.
+    """
+    export_dir = config.export_dir or os.path.join(output_dir, "export")
+    models = {}
+    for name in config.formats:
+        models[name] = FORMATS[name].export(classifier, folder_of(config, export_dir, name))
+        for path in models[name]:
+            print(f"{name}: {path}", flush=True)
+    return models
+
+
+def folder_of(config: ExportConfig, export_dir: str, name: str) -> str:
+    """The folder of a format. A SavedModel lies in a folder named after its version, as TensorFlow Serving wants it."""
+    return os.path.join(export_dir, name, *([str(config.export_version)] if name == "saved_model" else []))

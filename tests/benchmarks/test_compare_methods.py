@@ -213,6 +213,7 @@ def test_ctrl_c_gives_the_locks_back(comparison):
     assert os.listdir(comparison.output / "locks") == [".takeovers"]
 
 
+@pytest.mark.slow
 def test_two_runners_at_once_share_the_runs(comparison):
     comparison.describe(seeds=(1, 2, 3), more="--sleep=0.5")
     both = [comparison.start("--parallel=2") for _ in range(2)]

@@ -247,8 +247,8 @@ def test_the_curves_of_a_staged_run_have_each_phase_s_losses(whole):
     )
 
 
-# In the middle of a phase, at the end of one (nothing of the next is done), in the last.
-@pytest.mark.parametrize("last_step", [1, 5, pytest.param(11, marks=pytest.mark.slow)])
+# At the end of a phase (nothing of the next is done), in the middle of one, in the last.
+@pytest.mark.parametrize("last_step", [5, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 11))])
 def test_a_run_killed_in_any_phase_goes_on_in_it(whole, tmp_path, last_step):
     folder, (undisturbed, _, _) = whole
     with pytest.raises(Killed):

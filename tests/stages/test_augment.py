@@ -95,6 +95,7 @@ def test_originals_come_first_and_variants_keep_label_numbers_formulae_and_what_
     assert "fewer than asked for" in str(summary)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_batch_size_and_the_name(labelled, teacher, tmp_path):
     augment(config(labelled, teacher))
     first = content(tmp_path / "out.tsv")
@@ -132,7 +133,7 @@ def test_without_replacement_no_teacher_is_needed(labelled, teacher, tmp_path):
     assert any(text.startswith("工作人员") and text[22:] != long[22:] for text in read_labelled(made.output_file).texts)
 
 
-@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize("chunk", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_died_goes_on_and_writes_the_same_bytes(labelled, teacher, tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(stage, "TEXTS_AT_ONCE", 2)
     whole = config(labelled, teacher, output_file=str(tmp_path / "whole.tsv"))

@@ -59,6 +59,7 @@ def test_a_checkpoint_is_imported_as_it_is_cut_and_exported(name, tmp_path, caps
     assert json.loads((tmp_path / "run" / "architecture.json").read_text())["num_layers"] == 2
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_checkpoint_and_the_loss_at_its_start_is_its_own(records, tmp_path):
     imported = pretrain.train_and_evaluate(
         pretraining(tmp_path / "as it is", num_layers=4, do_train=False, eval_input_file=records)

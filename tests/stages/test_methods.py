@@ -34,6 +34,7 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_a_staged_distillation_leaves_a_student_and_the_curves_of_its_phases(built, tmp_path, capsys):
     config = pipeline.distillation(
         built, tmp_path, schedule="gradual_unfreezing", num_train_steps=10, num_warmup_steps=4, log_every_steps=1,
@@ -70,6 +71,7 @@ def test_every_method_leaves_a_student_without_projections(built, tmp_path, meth
                                          num_train_epochs=1.0))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_all_states_of_the_teacher_are_learnt_on_a_task_from_disk(built, teacher_classifier, tmp_path):
     articles = [text for text, _ in pipeline.random_texts(11, 20)]
     (tmp_path / "corpus.txt").write_text("\n\n".join(articles), encoding="utf-8")

@@ -50,6 +50,7 @@ def test_a_run_may_go_on_with_more_micro_batches(built, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["gradient_accumulation_steps"] == 1
 
 
+@pytest.mark.slow
 def test_batches_of_tokens_lead_to_the_same_model_on_two_replicas_and_in_micro_batches(built, tmp_path):
     common = {"hidden_dropout_prob": 0.0, "train_batch_tokens": 3 * pipeline.TOKENS + 7}
     for name, changes in {

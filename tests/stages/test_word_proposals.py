@@ -67,6 +67,7 @@ def test_what_the_model_does_not_read_stays(network, lexicon):
     assert set(candidates) <= {place for place, free in enumerate(parts.changeable) if free}
 
 
+@pytest.mark.slow
 def test_texts_have_the_same_candidates_alone_and_together(network, lexicon):
     together = proposals(network, lexicon)
     assert [proposals(network, lexicon, [text])[0] for text in TEXTS] == together

@@ -62,7 +62,8 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     classifier = TextClassifier(workdir.path) if uses_trained else None
     reports = _evaluate(config, classifier, workdir) if config.do_eval else {}
     if config.do_predict:
-        predict(config, predictor or classifier, workdir.file("predictions.tsv"))
+        model = config.predict_with or workdir.file(WEIGHTS_FILE)
+        predict(config, predictor or classifier, model, workdir.file("predictions.tsv"))
     if config.do_export:
         export(config, classifier, workdir.path)
     return reports

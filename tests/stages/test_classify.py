@@ -270,13 +270,6 @@ def test_an_empty_line_of_a_text_file_is_a_text(built, classifier, tmp_path):
     np.testing.assert_allclose(probabilities, classifier(["酸", "", "水"]), rtol=0, atol=1.1e-6)
 
 
-def test_more_texts_than_are_read_at_once_keep_their_order(built, classifier, tmp_path):
-    texts = [text for text, _ in pipeline.random_texts(6, 300, longest=6)]
-    labels, probabilities = predict(built, tmp_path, "texts.txt", "".join(text + "\n" for text in texts))
-    assert len(labels) == 300 > classify._PREDICTION_CHUNK
-    np.testing.assert_allclose(probabilities, classifier(texts), rtol=0, atol=2e-6)
-
-
 def test_predictions_stand_in_the_run_s_folder_unless_told_otherwise(built, tmp_path, capsys):
     (tmp_path / "texts.txt").write_text("酸\n", encoding="utf-8")
     run(built, built.classifier, **NOT_TRAINING, do_predict=True, predict_file=str(tmp_path / "texts.txt"))
@@ -301,7 +294,28 @@ def test_a_saved_model_is_exported_into_the_run_s_folder(built, tmp_path, capsys
     assert capsys.readouterr().out == f"saved_model: {built.classifier}/export/saved_model/1\n"
 
 
+def test_an_exported_model_predicts_where_no_classifier_lies(built, classifier, tmp_path, capsys):
+    run(built, built.classifier, **NOT_TRAINING, do_export=True, export_dir=str(tmp_path / "export"))
+    changes = dict(NOT_TRAINING, do_predict=True, predict_with=str(tmp_path / "export" / "saved_model" / "1"))
+    (tmp_path / "texts.txt").write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
+    run(built, tmp_path / "elsewhere", **changes, predict_file=str(tmp_path / "texts.txt"), text="酸的溶液")
+    assert capsys.readouterr().out.endswith(f"predictions: {tmp_path}/elsewhere/predictions.tsv\n")
+    _, *rows = (tmp_path / "elsewhere" / "predictions.tsv").read_text(encoding="utf-8").splitlines()
+    found = [[float(value) for value in row.split("\t")[1:]] for row in rows]
+    np.testing.assert_allclose(found, classifier(TEXTS), rtol=0, atol=1.1e-6)
+
+
 # --- What it refuses ---
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("missing.onnx", "no such file or folder"), ("some", "neither a SavedModel's folder")]
+)
+def test_a_model_that_is_none_is_refused_before_anything_is_made(built, tmp_path, name, message):
+    (tmp_path / "some").mkdir()
+    with pytest.raises(InputError, match=f"--predict_with={tmp_path}/{name}: {message}"):
+        run(built, tmp_path / "new", **NOT_TRAINING, do_predict=True, text="酸", predict_with=str(tmp_path / name))
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_training_set_with_one_label_is_refused(built, tmp_path):

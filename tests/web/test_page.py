@@ -17,6 +17,7 @@ from chemkd_tf.export.formats import FORMATS
 from chemkd_tf.models.architecture import StudentArchitecture
 from chemkd_tf.models.checkpoints import save_weights
 from chemkd_tf.models.classifier import WEIGHTS_FILE, ClassifierDescription, TextClassifier
+from chemkd_tf.text.tokenization import BertTokenizer
 from chemkd_tf.text.vocabulary import save_vocabulary, vocabulary_of
 
 pytestmark = pytest.mark.slow
@@ -31,6 +32,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 @pytest.fixture(scope="module", autouse=True)
 def installed():
     """Node, its packages and a browser, or the reason why not."""
+    pytest.importorskip("onnxruntime")
     if shutil.which("npm") is None:
         pytest.skip("no npm found: install Node 20 or later")
     if not os.environ.get("CHROMIUM") and not any(map(shutil.which, BROWSERS)):
@@ -65,6 +67,9 @@ def classifier(tmp_path_factory):
     network = tiny.randomise(description.build(), seed=5)
     head = network.get_layer("classifier")
     head.kernel.assign(8 * head.kernel)
+    # No class is the favourite of all sentences.
+    logits = network(BertTokenizer(vocabulary).encode(SENTENCES, description.max_seq_length))
+    head.bias.assign_sub(np.mean(logits, axis=0))
     save_weights(network, f"{folder}/{WEIGHTS_FILE}")
     description.save(folder, f"{folder}/vocabulary.txt")
     return TextClassifier(folder)
@@ -120,14 +125,15 @@ def probabilities(found, labels):
     return np.array([[answer["probabilities"][label] for label in labels] for answer in found["answers"]])
 
 
-def check(found, classifier, host, same_label, tolerance):
+def check(found, classifier, host, same_label=1.0, most=1e-3):
+    """Compares with `classifier`, Keras's or a runtime's: share of equal labels, largest difference."""
     expected = classifier(SENTENCES)
     assert len(SENTENCES) == len(found["answers"]) == 50
     labels = [classifier.labels[index] for index in expected.argmax(axis=1)]
     assert len(set(labels)) >= 3
     same = [answer["label"] == label for answer, label in zip(found["answers"], labels, strict=True)]
     assert np.mean(same) >= same_label
-    assert np.abs(probabilities(found, classifier.labels) - expected).mean() <= tolerance
+    assert np.abs(probabilities(found, classifier.labels) - expected).max() <= most
     assert found["complaints"] == []
     assert {url for url in found["requests"] if not url.startswith(host)} == set()
 
@@ -136,8 +142,7 @@ def test_the_page_answers_as_keras_does_and_again_without_a_server(classifier, e
     build(exported, tmp_path / "dist", "fp32")
     with Served(tmp_path / "dist") as served:
         online = visit(served.host, tmp_path)
-    check(online, classifier, served.host, same_label=1, tolerance=1e-3)
-    assert np.abs(probabilities(online, classifier.labels) - classifier(SENTENCES)).max() < 1e-3
+    check(online, classifier, served.host)
     # The same browser profile, the network off, and nobody at the address any more.
     offline = visit(served.host, tmp_path, "--offline")
     assert offline["answers"] == online["answers"]
@@ -145,12 +150,13 @@ def test_the_page_answers_as_keras_does_and_again_without_a_server(classifier, e
     assert offline["complaints"] == []
 
 
-def test_the_page_answers_with_the_small_model(classifier, exported, tmp_path):
+def test_the_page_answers_with_the_int8_model_as_the_runtime_in_python_does(exported, tmp_path):
     build(exported, tmp_path / "dist", "int8")
     with Served(tmp_path / "dist") as served:
         found = visit(served.host, tmp_path)
     assert "int8" in found["status"]["text"]
-    check(found, classifier, served.host, same_label=0.96, tolerance=1e-2)
+    # Products of int8 are rounded differently by different processors.
+    check(found, FORMATS["onnx"].load(str(exported / "onnx" / "int8.onnx")), served.host, same_label=0.96, most=5e-2)
 
 
 def test_a_newer_build_is_offered_and_used_when_asked_for(exported, tmp_path):

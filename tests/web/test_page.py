@@ -46,7 +46,7 @@ def installed():
         text=True,
     )
     if made.returncode:
-        pytest.skip(f"npm ci failed in web/: {made.stderr.strip().splitlines()[0]}")
+        pytest.skip(f"npm ci failed in web/: {' '.join(made.stderr.split())[:200]}")
 
 
 @pytest.fixture(scope="module")

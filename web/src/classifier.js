@@ -29,12 +29,13 @@ export class Classifier {
    * Loads runtime, model, vocabulary and description from the folders `ort` and `model` beside the page.
    *
    * @param {(bytes: number) => void} onBytes called with the number of bytes read so far
+   * @param {AbortSignal} signal ends what is still being read
    * @returns {Promise<Classifier>}
    * @throws {InputError} a file is missing or not what it should be
    */
-  static async load(onBytes = () => {}) {
+  static async load(onBytes = () => {}, signal = undefined) {
     let total = 0;
-    const read = (file) => download(file, (bytes) => onBytes((total += bytes)));
+    const read = (file) => download(file, signal, (bytes) => onBytes((total += bytes)));
     const [artefact, vocabulary, model, runtime] = await Promise.all(
       [ARTEFACT_FILE, VOCABULARY_FILE, MODEL_FILE, RUNTIME_FILE].map(read),
     );
@@ -83,10 +84,10 @@ export class Classifier {
   }
 }
 
-async function download(file, onBytes) {
+async function download(file, signal, onBytes) {
   let response;
   try {
-    response = await fetch(file);
+    response = await fetch(file, { signal });
   } catch {
     throw new InputError(`${file}: can't be read; serve the page's folder (python -m http.server) and open it there`);
   }

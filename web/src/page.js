@@ -12,10 +12,14 @@ const box = document.getElementById("text");
 
 async function start() {
   view.showStatus("busy", "正在加载模型…", "Loading the model…");
-  const classifier = await Classifier.load((bytes) => view.showProgress(bytes / SITE.downloadBytes));
+  const downloads = new AbortController(); // One file that is missing ends the rest.
+  const classifier = await Classifier.load(
+    (bytes) => view.showProgress(bytes / SITE.downloadBytes),
+    downloads.signal,
+  ).finally(() => downloads.abort());
   view.showProgress(1);
   const size = `${(SITE.modelBytes / 1e6).toFixed(1)} MB`;
-  view.showStatus("ready", "就绪", `Ready: ${SITE.precision}, ${size}${classifier.runId && `, ${classifier.runId}`}`);
+  view.showStatus("ready", "就绪", `Ready: ${SITE.precision}, ${size}${classifier.runId && `, run ${classifier.runId}`}`);
   window.classifier = classifier; // For the console, and for tools/measure.mjs.
   answerWhileTyping(classifier);
   await keepForOffline(view.showOffline, view.showNewer);

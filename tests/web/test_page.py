@@ -146,7 +146,7 @@ def test_the_page_answers_as_keras_does_and_again_without_a_server(classifier, e
     # The same browser profile, the network off, and nobody at the address any more.
     offline = visit(served.host, tmp_path, "--offline")
     assert offline["answers"] == online["answers"]
-    assert offline["status"] == online["status"]
+    assert offline["statuses"] == online["statuses"]
     assert offline["complaints"] == []
 
 
@@ -154,7 +154,7 @@ def test_the_page_answers_with_the_int8_model_as_the_runtime_in_python_does(expo
     build(exported, tmp_path / "dist", "int8")
     with Served(tmp_path / "dist") as served:
         found = visit(served.host, tmp_path)
-    assert "int8" in found["status"]["text"]
+    assert "int8" in found["statuses"][0]["text"]
     # Products of int8 are rounded differently by different processors.
     check(found, FORMATS["onnx"].load(str(exported / "onnx" / "int8.onnx")), served.host, same_label=0.96, most=5e-2)
 
@@ -162,11 +162,11 @@ def test_the_page_answers_with_the_int8_model_as_the_runtime_in_python_does(expo
 def test_a_newer_build_is_offered_and_used_when_asked_for(exported, tmp_path):
     build(exported, tmp_path / "dist", "fp32")
     with Served(tmp_path / "dist") as served:
-        assert "fp32" in visit(served.host, tmp_path, texts=[])["status"]["text"]
+        assert "fp32" in visit(served.host, tmp_path, texts=[])["statuses"][0]["text"]
         build(exported, tmp_path / "dist", "int8")
-        assert "fp32" in visit(served.host, tmp_path, texts=[])["status"]["text"]
-        assert "int8" in visit(served.host, tmp_path, "--use_newer", texts=[])["status"]["text"]
-    assert "int8" in visit(served.host, tmp_path, "--offline", texts=["酸"])["status"]["text"]
+        before, after = visit(served.host, tmp_path, "--use_newer", texts=[])["statuses"]
+    assert "fp32" in before["text"] and "int8" in after["text"]
+    assert "int8" in visit(served.host, tmp_path, "--offline", texts=["酸"])["statuses"][0]["text"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_wrong_file_is_named_in_one_line(exported, tmp_path, name, content, me
     path = tmp_path / "dist" / name
     path.unlink() if content is None else path.write_bytes(content)
     with Served(tmp_path / "dist") as served:
-        status = visit(served.host, tmp_path)["status"]
+        (status,) = visit(served.host, tmp_path)["statuses"]
     assert status["kind"] == "error"
     assert message in status["text"]
     assert "\n" not in status["text"]

@@ -6,6 +6,7 @@ import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome"];
+const PATIENCE_MILLISECONDS = 120_000; // A busy machine is slow to start a browser, and slower to compile WebAssembly.
 
 /** Returns the path of the browser. */
 export function executable() {
@@ -37,6 +38,7 @@ export async function open(profile, options = {}) {
     args: ["--no-sandbox"],
     ...options,
   });
+  context.setDefaultTimeout(PATIENCE_MILLISECONDS);
   const page = context.pages()[0] ?? (await context.newPage());
   const requests = [];
   const complaints = [];
@@ -49,6 +51,6 @@ export async function open(profile, options = {}) {
 /** Waits until the page is ready or has given up, and returns its status line. */
 export async function settled(page) {
   const status = page.locator("#status:not([data-kind=busy])");
-  await status.waitFor({ timeout: 60_000 });
+  await status.waitFor();
   return { kind: await status.getAttribute("data-kind"), text: await status.innerText() };
 }

@@ -2,7 +2,7 @@
  * Types texts into the page and reads the bars off it:
  * `node tools/classify.mjs --url=URL --texts=TEXTS.json --answers=OUT.json --profile=FOLDER [--offline] [--use_newer]`.
  *
- * Writes {status, answers: [{label, probabilities}], requests, complaints}. The browser's profile is kept: with
+ * Writes {statuses, answers: [{label, probabilities}], requests, complaints}. The browser's profile is kept: with
  * `--offline`, the server gone, it shows what a second visit without a network is like. `--use_newer` waits until the page
  * offers a newer build, and takes it first.
  */
@@ -24,13 +24,13 @@ const { values } = parseArgs({
 });
 const { context, page, requests, complaints } = await open(values.profile, { offline: values.offline });
 await page.goto(values.url);
-let status = await settled(page);
+const statuses = [await settled(page)];
 if (values.use_newer) {
   await Promise.all([page.waitForEvent("load"), page.click("#use-newer")]);
-  status = await settled(page);
+  statuses.push(await settled(page));
 }
 const answers = [];
-if (status.kind === "ready") {
+if (statuses.at(-1).kind === "ready") {
   for (const text of JSON.parse(readFileSync(values.texts, "utf8"))) {
     await page.fill("#text", text);
     await page.waitForFunction((text) => document.getElementById("result").dataset.text === text, text);
@@ -41,5 +41,5 @@ if (status.kind === "ready") {
   }
   await page.locator("#offline").waitFor({ state: "visible" });
 }
-writeFileSync(values.answers, JSON.stringify({ status, answers, requests, complaints }));
+writeFileSync(values.answers, JSON.stringify({ statuses, answers, requests, complaints }));
 await context.close();

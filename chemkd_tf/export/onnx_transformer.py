@@ -1,6 +1,10 @@
 """A transformer classifier as an ONNX graph, converted from TensorFlow's."""
 
+import os
+import tempfile
+
 import onnx
+import onnxruntime
 import tensorflow as tf
 import tf2onnx
 
@@ -27,15 +31,29 @@ def build(classifier: TextClassifier) -> onnx.ModelProto:
         return {PROBABILITIES: tf.nn.softmax(classifier.network(batch, training=False))}
 
     model, _ = tf2onnx.convert.from_function(probabilities, probabilities.input_signature, opset=OPSET)
+    model = _with_constants_folded(model)
     model.ir_version = IR_VERSION
     named = {TOKEN_IDS: ["batch", "length"], PROBABILITIES: ["batch"]}
     for tensor in [*model.graph.input, *model.graph.output]:
         for dimension, name in zip(tensor.type.tensor_type.shape.dim, named[tensor.name], strict=False):
             dimension.dim_param = name
     for node in model.graph.node:
-        # The converter scales an absent summand by 0; without that, the product can be quantised.
+        # The converter scales an absent summand by 0; a product that says so is not quantised.
         if node.op_type == "Gemm" and len(node.input) == 2:
             kept = [attribute for attribute in node.attribute if attribute.name != "beta"]
             del node.attribute[:]
             node.attribute.extend(kept)
     return model
+
+
+def _with_constants_folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Works out what depends on weights alone: Keras reshapes the kernels of attention in every call.
+
+    A product whose kernel is not a constant can't be quantised.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = os.path.join(folder, "folded.onnx")
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(options.optimized_model_filepath)

@@ -14,6 +14,7 @@ from chemkd_tf.models.checkpoints import load_pretrained
 from chemkd_tf.models.classifier import TextClassifier, read_description
 from chemkd_tf.models.heads import POOLING
 from chemkd_tf.stages import classify
+from chemkd_tf.stages import predict as predicting
 
 NOT_TRAINING = {"do_train": False, "init_checkpoint": "", "data_dir": ""}
 
@@ -273,7 +274,7 @@ def test_an_empty_line_of_a_text_file_is_a_text(built, classifier, tmp_path):
 def test_more_texts_than_are_read_at_once_keep_their_order(built, classifier, tmp_path):
     texts = [text for text, _ in pipeline.random_texts(6, 300, longest=6)]
     labels, probabilities = predict(built, tmp_path, "texts.txt", "".join(text + "\n" for text in texts))
-    assert len(labels) == 300 > classify._PREDICTION_CHUNK
+    assert len(labels) == 300 > predicting._TEXTS_AT_ONCE
     np.testing.assert_allclose(probabilities, classifier(texts), rtol=0, atol=2e-6)
 
 

@@ -25,6 +25,8 @@ BEST_FOLDER = "best"
 DATA_FILE = "data.json"
 # What the model card tells of a training; a classifier made of another one keeps a copy of the other's.
 RECORD_FILES = ("config.json", "run.json", DATA_FILE)
+# Where it keeps them.
+ORIGIN_FOLDER = "shrunk_from"
 # Settings that may change between a run and its continuation: they don't change what is learned.
 FREE_TO_CHANGE = {
     "num_replicas", "gradient_accumulation_steps", "save_checkpoints_steps", "log_every_steps", "eval_batch_size",

@@ -15,10 +15,8 @@ from chemkd_tf.models.classifier import ClassifierParts, TextClassifier, load_cl
 from chemkd_tf.models.shrinking import factorise_embedding, prune_vocabulary
 from chemkd_tf.progress import Progress
 from chemkd_tf.stages.evaluate import evaluate_split
-from chemkd_tf.workdir import RECORD_FILES, WorkingDirectory
+from chemkd_tf.workdir import ORIGIN_FOLDER, RECORD_FILES, WorkingDirectory
 
-# Where a shrunk classifier keeps what is known of the training of the one that it was made of.
-ORIGIN_FOLDER = "shrunk_from"
 _TEXTS_AT_ONCE = 1024
 
 

@@ -20,9 +20,8 @@ from chemkd_tf.workdir import read_json, versions
 
 FLAGS = flags.FLAGS
 
-RANKS = (128, 96, 64, 32, 16)
+RANKS = (128, 64, 32, 16)
 MIN_COUNTS = (1, 2, 5)
-TUNED_RANKS = (64, 32)
 
 
 def define_flags() -> None:
@@ -33,6 +32,7 @@ def define_flags() -> None:
     flags.DEFINE_string("eval_file", None, "Labelled texts to report on.")
     flags.DEFINE_integer("num_texts", 0, "Texts of --eval_file that are drawn (seed 0); 0: all.")
     flags.DEFINE_string("corpus", None, "Texts of the domain, files or globs.")
+    flags.DEFINE_multi_integer("tuned_rank", [64, 32], "Rank of a classifier that is trained on after the cut.")
     flags.DEFINE_string("tuning_flags", "", "Flags of run_classifier.py for the training after the cut.")
     flags.DEFINE_string("output_dir", None, "Where the cut classifiers that are trained on go.")
     flags.DEFINE_string("output_json", None, "File for the figures.")
@@ -60,7 +60,7 @@ def main(_: list[str]) -> None:
             counted["corpus"] = count_tokens(parts, find_files(FLAGS.corpus, "corpus"))
         for name, cut in _variants(parts, counted):
             _keep(scores, name, seed, cut, _score(cut, texts))
-        for rank in TUNED_RANKS:
+        for rank in FLAGS.tuned_rank:
             cut = _pruned_and_factorised(parts, counted["training texts"], rank)
             name = f"pruned to the training texts, rank {rank}"
             _keep(scores, name, seed, cut, _score(cut, texts))

@@ -54,15 +54,19 @@ class ClassifierDescription:
         return classification_model(encoder, len(self.labels), self.pooling, dropout)
 
 
-def read_description(directory: str) -> ClassifierDescription:
+def read_description(directory: str, flag: str = "output_dir") -> ClassifierDescription:
     """Reads classifier.json.
+
+    Args:
+        directory: working directory of run_classifier.py.
+        flag: name of the flag that gave it, for messages.
 
     Raises:
         InputError: no trained classifier there.
     """
     path = os.path.join(directory, DESCRIPTION_FILE)
     if not os.path.isfile(path):
-        raise InputError(f"--output_dir={directory}: no trained classifier there; give --do_train first")
+        raise InputError(f"--{flag}={directory}: no trained classifier there; give --do_train first")
     values = read_json(path)
     try:
         return ClassifierDescription(
@@ -115,18 +119,21 @@ class ClassifierParts(NamedTuple):
         self.save_description(directory)
 
 
-def load_classifier(directory: str, dropout: float = 0.0, random_init: bool = False) -> ClassifierParts:
+def load_classifier(
+    directory: str, dropout: float = 0.0, random_init: bool = False, flag: str = "output_dir"
+) -> ClassifierParts:
     """Reads the folder of a trained classifier.
 
     Args:
         directory: working directory of run_classifier.py.
         dropout: before the classification layer, for who trains it on.
         random_init: the same shape with fresh weights.
+        flag: name of the flag that gave it, for messages.
 
     Raises:
         InputError: no trained classifier there, or a damaged one.
     """
-    description = read_description(directory)
+    description = read_description(directory, flag)
     network = description.build(dropout=dropout)
     if not random_init:
         load_weights(network, os.path.join(directory, WEIGHTS_FILE))

@@ -32,7 +32,7 @@ def shrink(config: ClassificationConfig) -> None:
     """
     if os.path.realpath(config.init_checkpoint) == os.path.realpath(config.output_dir):
         raise InputError(f"--output_dir={config.output_dir}: is --init_checkpoint too; name another folder")
-    parts = load_classifier(config.init_checkpoint)
+    parts = load_classifier(config.init_checkpoint, flag="init_checkpoint")
     before = _describe(parts)
     counts = np.zeros(parts.vocabulary.size, np.int64)
     if config.shrink_texts:

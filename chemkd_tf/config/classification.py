@@ -89,6 +89,11 @@ class ClassificationConfig(MethodConfig, ExportConfig, ShrinkingConfig, WordMode
             freeze_encoder=self.freeze_encoder,
             teacher_dir=self.teacher_dir,
         )
+        require(
+            not self.do_export or self.model != "word_bilstm",
+            "--do_export with --model=word_bilstm: its words come from jieba, which runs in Python alone; use it with "
+            "--do_predict",
+        )
         self.require_shrinking(self.do_train)
         self.require_export()
         require(self.max_seq_length >= 3, f"--max_seq_length={self.max_seq_length}: at least 3")

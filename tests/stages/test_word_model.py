@@ -102,6 +102,8 @@ def test_settings_of_one_model_are_refused_with_the_other(tmp_path):
     for name, value in {"init_checkpoint": "a", "teacher_dir": "a", "freeze_encoder": True}.items():
         with pytest.raises(InputError, match=f"--{name} with --model=word_bilstm, which begins with fresh weights"):
             ClassificationConfig(output_dir="o", do_train=True, data_dir="d", model="word_bilstm", **{name: value})
+    with pytest.raises(InputError, match="--do_export with --model=word_bilstm: its words come from jieba"):
+        ClassificationConfig(output_dir="o", do_train=True, data_dir="d", model="word_bilstm", do_export=True)
     with pytest.raises(InputError, match="--student_width=7 can't be halved"):
         ClassificationConfig(output_dir="o", do_train=True, data_dir="d", model="word_bilstm", student_width=7)
 

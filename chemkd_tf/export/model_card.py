@@ -47,7 +47,7 @@ def write_model_card(
         _labels(classifier, history),
         _data(history),
         _quality(history),
-        _training(classifier, history),
+        _training(history),
         _files(export_dir, models),
         _speed(export_dir, times),
         _limits(classifier, history),
@@ -176,13 +176,15 @@ def _quality(history: RunHistory) -> str:
     return "\n\n".join(parts)
 
 
-def _training(classifier: TextClassifier, history: RunHistory) -> str:
+def _training(history: RunHistory) -> str:
     settings, encoder = history.settings, history.encoder
     lines = ["## Training", ""]
     if history.command:
         lines += ["```", history.command, "```", ""]
     if settings.get("init_checkpoint"):
         lines.append(f"- begun with: `{settings['init_checkpoint']}`")
+    if encoder.get("stage") == "shrink":
+        lines.append(f"- which was made of `{encoder['init_checkpoint']}`: {_cuts(encoder)}")
     if encoder.get("stage") == "distill":
         lines.append(
             f"- which was distilled from `{encoder.get('teacher_dir')}`, method {encoder.get('method', 'layered')}, "
@@ -190,14 +192,15 @@ def _training(classifier: TextClassifier, history: RunHistory) -> str:
         )
     if settings.get("teacher_dir"):
         lines.append(f"- teacher on the task: `{settings['teacher_dir']}`, method {settings.get('method')}")
-    for smaller in history.shrinking:
-        lines.append(f"- then made smaller: `--shrink_texts={smaller['shrink_texts']}` "
-                     f"`--prune_min_count={smaller['prune_min_count']}` "
-                     f"`--embedding_rank={smaller['embedding_rank']}`")  # fmt: skip
+    lines += [f"- then made smaller: {_cuts(smaller)}" for smaller in history.shrinking]
     versions = ", ".join(f"{name} {version}" for name, version in history.versions.items())
     lines.append(f"- versions: {versions or 'not recorded'}")
     rows = [(f"`--{name}`", json.dumps(settings[name])) for name in _SETTINGS if name in settings]
     return "\n".join(lines) + ("\n\n" + markdown_table(("setting", "value"), rows) if rows else "")
+
+
+def _cuts(settings: dict[str, Any]) -> str:
+    return " ".join(f"`--{name}={settings[name]}`" for name in ("shrink_texts", "prune_min_count", "embedding_rank"))
 
 
 def _files(export_dir: str, models: dict[str, list[str]]) -> str:

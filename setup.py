@@ -43,6 +43,7 @@ TEST = [
     "psutil>=5.9,<8",  # benchmarks/process_memory.py
     "pytest>=8,<10",
     "pytest-xdist>=3.6,<4",
+    "PyYAML>=6,<7",  # reads the model card's header
     "ruff==0.17.5",
 ]
 

@@ -2,6 +2,7 @@
 
 config.json      the stage's settings, written before the first update
 run.json         command line, versions, seed
+data.json        of a classifier: files, numbers of texts and of each label
 metrics.jsonl    one object per line: step, split, metrics
 tensorboard/     the same as event files
 checkpoints/     to resume from
@@ -21,11 +22,17 @@ from chemkd_tf.atomic import atomic_write, write_json
 from chemkd_tf.errors import InputError
 
 BEST_FOLDER = "best"
+DATA_FILE = "data.json"
+# What the model card tells of a training; a classifier made of another one keeps a copy of the other's.
+RECORD_FILES = ("config.json", "run.json", DATA_FILE)
+# Where it keeps them.
+ORIGIN_FOLDER = "shrunk_from"
 # Settings that may change between a run and its continuation: they don't change what is learned.
 FREE_TO_CHANGE = {
     "num_replicas", "gradient_accumulation_steps", "save_checkpoints_steps", "log_every_steps", "eval_batch_size",
     "do_train", "do_eval", "do_predict", "do_export", "export_format", "predict_file", "predict_output_file", "text",
     "export_dir", "export_formats", "export_version", "predict_with", "teacher_cache_gb", "teacher_cache_dir",
+    "card_latency",
 }  # fmt: skip
 
 
@@ -61,7 +68,10 @@ class WorkingDirectory:
         settings = json.loads(json.dumps({"stage": stage, **dataclasses.asdict(config)}))
         path = self.file("config.json")
         if os.path.exists(path):
-            _refuse_changed_settings(path, read_json(path), settings)
+            # A setting that an earlier version hadn't got was, in effect, what is now its default.
+            defaults = {field.name: field.default for field in dataclasses.fields(config)}
+            before = {**json.loads(json.dumps(defaults)), **read_json(path)}
+            _refuse_changed_settings(path, before, settings)
         else:
             write_json(path, settings)
         write_json(

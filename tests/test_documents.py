@@ -7,7 +7,17 @@ import re
 
 import pytest
 
-from benchmarks import data_prep, distiller, input_pipeline, pretraining, reference_curves, tasks
+from benchmarks import (
+    data_prep,
+    distiller,
+    input_pipeline,
+    pretraining,
+    reference_curves,
+    smaller,
+    smaller_sizes,
+    tasks,
+    word_baseline,
+)
 from benchmarks.results_table import table
 from chemkd_tf.distillation.recipes import RECIPES
 from chemkd_tf.distillation.schedules import SCHEDULES
@@ -100,6 +110,16 @@ def test_the_curve_of_a_healthy_distillation_is_the_measured_one():
     assert re.search(pattern, read("docs/distillation.md"), re.DOTALL)[1].split("\n") == rows
 
 
+def test_the_tables_of_smaller_students_are_those_of_the_measured_results():
+    text, results = read("docs/smaller.md"), json.loads(read("docs/results/smaller.json"))
+    tables = {task: smaller.task_table(rows) for task, rows in results["tasks"].items()}
+    tables["sizes"] = smaller_sizes.table(results["sizes"])
+    tables["word baseline"] = word_baseline.table(json.loads(read("docs/results/word_baseline.json"))["results"])
+    for name, expected in tables.items():
+        shown = re.search(rf"<!-- {name} table -->\n(.*?)<!-- end of {name} table -->", text, re.DOTALL)
+        assert shown[1].strip() == expected, name
+
+
 def test_every_method_and_schedule_is_described():
     text = read("docs/distillation.md")
     for name in (*RECIPES, *SCHEDULES):
@@ -135,7 +155,7 @@ def test_every_flag_that_the_readme_gives_exists():
         + read("benchmarks/data_prep.py")
     )
     ours = re.sub(r" -- --.*?(?=\n    \S|\n\n)", "", read("docs/data.md"), flags=re.DOTALL)  # Beam's stand behind --.
-    ours += read("docs/training.md") + read("docs/augmentation.md")
+    ours += read("docs/training.md") + read("docs/augmentation.md") + read("docs/smaller.md")
     not_ours = {"helpfull", "logdir", "setup_file", "no"}
     for flag in set(re.findall(r"--([a-z_0-9]+)", read("README.md") + ours)) - not_ours:
         assert re.search(rf"\b{flag}\b", defined), flag

@@ -5,18 +5,26 @@ import dataclasses
 from chemkd_tf.config.export import ExportConfig
 from chemkd_tf.config.method import MethodConfig
 from chemkd_tf.config.options import option, require
+from chemkd_tf.config.shrinking import ShrinkingConfig
 from chemkd_tf.config.training import TrainingConfig
+from chemkd_tf.config.word_model import WordModelConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassificationConfig(MethodConfig, ExportConfig, TrainingConfig):
+class ClassificationConfig(MethodConfig, ExportConfig, ShrinkingConfig, WordModelConfig, TrainingConfig):
     """`run_classifier.py`: a downstream network over the encoder's output sequence (paper sections 3.4 and 4.3)."""
 
     data_dir: str = option("", "Folder with train, dev and test as .tsv, .csv or .jsonl (text and label).")
-    init_checkpoint: str = option("", "Working directory of run_pretraining.py or run_distill.py: the encoder.")
+    init_checkpoint: str = option(
+        "", "Working directory of run_pretraining.py or run_distill.py: the encoder. Or of run_classifier.py: a "
+        "trained classifier of the same labels, which keeps its own --pooling and --max_seq_length."
+    )  # fmt: skip
     random_init: bool = option(False, "Same encoder with fresh weights: the undistilled baseline.")
     freeze_encoder: bool = option(False, "Train the classification layer only.")
-    pooling: str = option("max", "How the output sequence becomes one vector.", ("last", "max", "mean", "cls"))
+    pooling: str = option(
+        "auto", "How the output sequence becomes one vector; auto: max, of word_bilstm last (paper section 4.3.1).",
+        ("auto", "last", "max", "mean", "cls"),
+    )  # fmt: skip
     classifier_dropout: float = option(0.1, "Dropout before the classification layer.")
     max_seq_length: int = option(128, "Tokens per text with [CLS] and [SEP]; the rest is cut off at the end.")
     learning_rate: float = option(0.0, "Peak of warm-up, then linear decay; 0: 1e-3 for a student, 1e-4 for a teacher.")
@@ -60,17 +68,33 @@ class ClassificationConfig(MethodConfig, ExportConfig, TrainingConfig):
     def __post_init__(self):
         super().__post_init__()
         require(
-            self.do_train or self.do_eval or self.do_predict or self.do_export,
-            "nothing to do: give at least one of --do_train --do_eval --do_predict --do_export",
+            self.do_train or self.do_shrink or self.do_eval or self.do_predict or self.do_export,
+            "nothing to do: give at least one of --do_train --do_shrink --do_eval --do_predict --do_export",
         )
         require(
             not (self.do_train or self.do_eval) or bool(self.data_dir),
             "--data_dir is empty: name the folder with train, dev and test files",
         )
         require(
-            not self.do_train or bool(self.init_checkpoint),
+            not self.do_train or bool(self.init_checkpoint) or self.model == "word_bilstm",
             "--init_checkpoint is empty: name the --output_dir of run_pretraining.py or run_distill.py",
         )
+        require(
+            not self.do_shrink or bool(self.init_checkpoint),
+            "--init_checkpoint is empty: name the --output_dir of the classifier to shrink",
+        )
+        self.require_word_model(
+            init_checkpoint=self.init_checkpoint,
+            random_init=self.random_init,
+            freeze_encoder=self.freeze_encoder,
+            teacher_dir=self.teacher_dir,
+        )
+        require(
+            not self.do_export or self.model != "word_bilstm",
+            "--do_export with --model=word_bilstm: its words come from jieba, which runs in Python alone; use it with "
+            "--do_predict",
+        )
+        self.require_shrinking(self.do_train)
         self.require_export()
         require(self.max_seq_length >= 3, f"--max_seq_length={self.max_seq_length}: at least 3")
         require(self.num_train_epochs > 0, f"--num_train_epochs={self.num_train_epochs}: above 0")

@@ -16,6 +16,7 @@ class ExportConfig:
     export_formats: str = option("saved_model", "Comma-separated, of saved_model, litert and onnx.")
     export_dir: str = option("", "Folder with one folder for each format; empty: export in --output_dir.")
     export_version: int = option(1, "Name of the SavedModel's folder, which is how TensorFlow Serving counts versions.")
+    card_latency: bool = option(True, "Time each exported model for the model card, which takes seconds for each.")
     predict_file: str = option("", "Texts to classify: .tsv, .csv, .jsonl, or one text a line.")
     predict_output_file: str = option("", "Where predictions go; empty: predictions.tsv in --output_dir.")
     predict_with: str = option(

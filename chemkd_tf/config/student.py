@@ -8,18 +8,30 @@ from chemkd_tf.config.options import option, require
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StudentShape:
+class LayerShape:
+    """Number and width of a student's layers."""
+
+    num_student_layers: int = option(3, "The student's layers (paper: 3).")
+    student_width: int = option(
+        200, "Width d' of the student's states: both directions together (paper: d' = 200), or the transformer's width."
+    )
+    units_per_direction: int = option(0, "Of a BiLSTM: width of one direction; 0: half of --student_width.")
+
+    def require_layers(self) -> None:
+        """Raises InputError where a number is out of range."""
+        for name in ("num_student_layers", "student_width"):
+            require(getattr(self, name) >= 1, f"--{name}={getattr(self, name)}: at least 1")
+        require(self.units_per_direction >= 0, f"--units_per_direction={self.units_per_direction}: 0 (default) or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentShape(LayerShape):
     """The student's part of `DistillationConfig`."""
 
     student: str = option(
         "bilstm", "bilstm: the paper's. transformer: BERT's layers, for the methods that compare attention, and as a "
         "teacher assistant between a large teacher and a small student.", ("bilstm", "transformer"),
     )  # fmt: skip
-    num_student_layers: int = option(3, "The student's layers (paper: 3).")
-    student_width: int = option(
-        200, "Width d' of the student's states: both directions together (paper: d' = 200), or the transformer's width."
-    )
-    units_per_direction: int = option(0, "Of a BiLSTM: width of one direction; 0: half of --student_width.")
     student_embedding: str = option(
         "full", "Of a BiLSTM: full: token + segment + position, summed (paper). token: token embedding alone.",
         ("full", "token"),
@@ -42,9 +54,8 @@ class StudentShape:
 
     def require_student(self) -> None:
         """Raises InputError where the settings contradict each other."""
-        for name in ("num_student_layers", "student_width"):
-            require(getattr(self, name) >= 1, f"--{name}={getattr(self, name)}: at least 1")
-        for name in ("units_per_direction", "student_attention_heads", "student_intermediate_size"):
+        self.require_layers()
+        for name in ("student_attention_heads", "student_intermediate_size"):
             require(getattr(self, name) >= 0, f"--{name}={getattr(self, name)}: 0 (default) or more")
         defaults = {field.name: field.default for field in dataclasses.fields(StudentShape)}
         for kind, (names, _) in _KINDS.items():
@@ -56,7 +67,8 @@ class StudentShape:
         _KINDS[self.student].require(self)
 
 
-def _require_bilstm(shape: StudentShape) -> None:
+def require_bilstm(shape: LayerShape) -> None:
+    """Raises InputError where the width can't be shared out between the directions."""
     require(
         shape.units_per_direction > 0 or shape.student_width % 2 == 0,
         f"--student_width={shape.student_width} can't be halved: even, or give --units_per_direction",
@@ -87,7 +99,7 @@ class _Kind(NamedTuple):
 
 
 _KINDS = {
-    "bilstm": _Kind(("units_per_direction", "student_embedding"), _require_bilstm),
+    "bilstm": _Kind(("units_per_direction", "student_embedding"), require_bilstm),
     "transformer": _Kind(
         ("student_attention_heads", "student_intermediate_size", "init_student_layers"), _require_transformer
     ),

@@ -1,10 +1,11 @@
 """Labelled and unlabelled texts from .tsv, .csv and .jsonl files, every fault named with file and line."""
 
+import collections
 import csv
 import json
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chemkd_tf.errors import InputError
 
@@ -26,6 +27,12 @@ class LabelledTexts(NamedTuple):
     labels: list[str]
     path: str
     lines: list[int]
+
+
+def describe(split: LabelledTexts) -> dict[str, Any]:
+    """Returns `file`, `texts` (how many) and `per_class` (how many of each label, most first), for a record."""
+    counts = collections.Counter(split.labels)
+    return {"file": split.path, "texts": len(split.texts), "per_class": dict(counts.most_common())}
 
 
 def find_split(data_dir: str, split: str) -> str | None:

@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chemkd_tf.models.classifier import TextClassifier
+from chemkd_tf.models.student import TOKEN_PROJECTION
 
 TOKEN_IDS, PROBABILITIES = "token_ids", "probabilities"
 OPSET, IR_VERSION = 17, 8  # Recent enough for every operator here, old enough for the runtimes of the browser.
@@ -88,8 +89,13 @@ def build(classifier: TextClassifier) -> onnx.ModelProto:
 
 
 def _token_embedding(graph: Graph, network: keras.Model, ids: str) -> str:
+    """One of low rank stays a product of two matrices, which is what makes it small."""
     table = graph.constant("token_embedding", network.get_layer("token_embedding").embeddings.numpy())
-    return graph.add("Gather", [table, ids], "tokens")
+    tokens = graph.add("Gather", [table, ids], "tokens")
+    for layer in network.layers:
+        if layer.name == TOKEN_PROJECTION:
+            tokens = graph.add("MatMul", [tokens, graph.constant(TOKEN_PROJECTION, layer.kernel.numpy())], "projected")
+    return tokens
 
 
 def _full_embedding(graph: Graph, network: keras.Model, ids: str) -> str:

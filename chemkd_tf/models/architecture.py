@@ -59,7 +59,8 @@ class StudentArchitecture:
     """A stack of BiLSTMs (paper section 3.3: 3 layers, d' = 200).
 
     `units_per_direction` 0 means half of `hidden_dim`, so that a layer's output is `hidden_dim` wide. `embedding` is
-    "full" (token + segment + position) or "token".
+    "full" (token + segment + position) or "token". `embedding_rank` above 0: the token embedding is a product of two
+    matrices, `[V, embedding_rank]` and `[embedding_rank, hidden_dim]` (see `shrinking.factorise_embedding`).
     """
 
     kind: str = "student"
@@ -71,6 +72,7 @@ class StudentArchitecture:
     dropout: float = 0.0
     max_sequence_length: int = 128
     num_segments: int = 2
+    embedding_rank: int = 0
 
     @property
     def embedding_width(self) -> int:

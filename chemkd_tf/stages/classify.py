@@ -15,32 +15,28 @@ from chemkd_tf.data.augmentation import Augmentation
 from chemkd_tf.errors import InputError
 from chemkd_tf.export.formats import load_predictor, require_packages
 from chemkd_tf.models import states
-from chemkd_tf.models.checkpoints import Pretrained, load_weights, save_weights
-from chemkd_tf.models.classifier import (
-    WEIGHTS_FILE,
-    ClassifierDescription,
-    TextClassifier,
-    read_description,
-)
-from chemkd_tf.models.importing.load import load_encoder
+from chemkd_tf.models.checkpoints import load_weights, save_weights
+from chemkd_tf.models.classifier import WEIGHTS_FILE, TextClassifier, read_description
+from chemkd_tf.stages.beginnings import MODELS
+from chemkd_tf.stages.evaluate import evaluate
 from chemkd_tf.stages.export import export
 from chemkd_tf.stages.predict import predict
+from chemkd_tf.stages.shrink import print_cost, shrink
 from chemkd_tf.stages.task_distillation import ask_beforehand, make_task_distiller
-from chemkd_tf.text.tokenization import BertTokenizer
-from chemkd_tf.text.vocabulary import load_vocabulary
+from chemkd_tf.text.tokenization import Tokenizer
 from chemkd_tf.training.classification import Classification
-from chemkd_tf.training.classification_metrics import classification_report, confusion_matrix, report_lines
+from chemkd_tf.training.classification_metrics import classification_report, confusion_matrix
 from chemkd_tf.training.cluster import require_one_machine
 from chemkd_tf.training.loop import Schedule, train
 from chemkd_tf.training.strategy import make_strategy, set_seed_and_precision
-from chemkd_tf.workdir import WorkingDirectory
+from chemkd_tf.workdir import DATA_FILE, WorkingDirectory
 
 # Peak learning rates where --learning_rate is 0: a BiLSTM takes larger steps than a transformer.
 _DEFAULT_LEARNING_RATE = {"student": 1e-3, "teacher": 1e-4}
 
 
 def run(config: ClassificationConfig) -> dict[str, dict]:
-    """Trains, evaluates, predicts and exports, as asked for.
+    """Trains or shrinks, evaluates, predicts and exports, as asked for.
 
     Returns:
         Reports by split (`dev`, `test`), where --do_eval was given.
@@ -53,6 +49,8 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     if config.do_train:
         require_one_machine("run_classifier.py")
         _train(config)
+    if config.do_shrink:
+        shrink(config)
     uses_trained = config.do_eval or config.do_export or not config.predict_with
     if uses_trained:
         read_description(config.output_dir)  # refuses a folder without a classifier before anything is made there
@@ -62,7 +60,9 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     keras.mixed_precision.set_global_policy("float32")
     startup.run_first_operation_quietly()
     classifier = TextClassifier(workdir.path) if uses_trained else None
-    reports = _evaluate(config, classifier, workdir) if config.do_eval else {}
+    reports = evaluate(config.data_dir, classifier, workdir) if config.do_eval else {}
+    if config.do_shrink and "dev" in reports:
+        print_cost(config, reports["dev"])
     if config.do_predict:
         model = config.predict_with or workdir.file(WEIGHTS_FILE)
         predict(config, predictor or classifier, model, workdir.file("predictions.tsv"))
@@ -71,7 +71,7 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     return reports
 
 
-def encode(texts: list[str], tokenizer: BertTokenizer, max_seq_length: int) -> tuple[np.ndarray, np.ndarray]:
+def encode(texts: list[str], tokenizer: Tokenizer, max_seq_length: int) -> tuple[np.ndarray, np.ndarray]:
     """Token ids int32 `[N, max_seq_length]`, and the number of real tokens int32 `[N]`."""
     token_ids, lengths = [], []
     for start in range(0, len(texts), 1024):
@@ -96,24 +96,26 @@ def _train(config: ClassificationConfig) -> None:
     strategy = make_strategy(config.num_replicas)
     set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
     with strategy.scope():
-        pretrained = _load_encoder(config)
-        learning_rate = config.learning_rate or _DEFAULT_LEARNING_RATE[pretrained.architecture.kind]
-        config = dataclasses.replace(config, learning_rate=learning_rate)
-        description = ClassifierDescription(
-            pretrained.architecture, tuple(labels), config.pooling, config.max_seq_length, pretrained.do_lower_case
+        parts = MODELS[config.model](config, labels, splits["train"].texts)
+        description, vocabulary, network, _ = parts
+        learning_rate = config.learning_rate or _DEFAULT_LEARNING_RATE[description.architecture.kind]
+        config = dataclasses.replace(
+            config,
+            learning_rate=learning_rate,
+            pooling=description.pooling,
+            max_seq_length=description.max_seq_length,
         )
-        network = description.build(pretrained.encoder, config.classifier_dropout)
         if config.teacher_dir:
-            model = make_task_distiller(config, network, description, pretrained.vocabulary_file, num_train_steps)
+            model = make_task_distiller(config, network, description, vocabulary, num_train_steps)
         else:
             model = Classification(network, config.random_seed)
             model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
 
     workdir = WorkingDirectory(config.output_dir)
     workdir.begin("classify", config)
-    description.save(workdir.path, pretrained.vocabulary_file)
-    vocabulary = load_vocabulary(pretrained.vocabulary_file)
-    tokenizer = BertTokenizer(vocabulary, pretrained.do_lower_case)
+    parts.save_description(workdir.path)
+    write_json(workdir.file(DATA_FILE), {split: labelled.describe(texts) for split, texts in splits.items()})
+    tokenizer = parts.make_tokenizer()
     augmentation = Augmentation.of(
         vocabulary, config.token_mask_prob, config.sentence_drop_prob, config.shuffle_sentences
     )
@@ -179,20 +181,6 @@ def _train(config: ClassificationConfig) -> None:
     load_weights(network, workdir.file(WEIGHTS_FILE))
 
 
-def _load_encoder(config: ClassificationConfig) -> Pretrained:
-    """The encoder of --init_checkpoint, frozen if asked for."""
-    pretrained = load_encoder(config.init_checkpoint, "init_checkpoint", config.random_init)
-    longest = pretrained.architecture.max_sequence_length
-    if config.max_seq_length > longest:
-        raise InputError(
-            f"--max_seq_length={config.max_seq_length}: the encoder in {config.init_checkpoint} takes at most "
-            f"{longest} tokens"
-        )
-    if config.freeze_encoder:
-        pretrained.encoder.trainable = False
-    return pretrained
-
-
 def _summary(logits: np.ndarray, label_ids: np.ndarray, labels: list[str]) -> dict[str, float]:
     """Loss, accuracy and macro-F1 of a split."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
@@ -203,27 +191,6 @@ def _summary(logits: np.ndarray, label_ids: np.ndarray, labels: list[str]) -> di
         "accuracy": report["accuracy"],
         "macro_f1": report["macro_f1"],
     }
-
-
-def _evaluate(config: ClassificationConfig, classifier: TextClassifier, workdir: WorkingDirectory) -> dict[str, dict]:
-    """Reports on dev, and on test where there is one, to the terminal and to <split>_report.json."""
-    reports = {}
-    labels = list(classifier.description.labels)
-    for split in ("dev", "test"):
-        path = labelled.find_split(config.data_dir, split)
-        if path is None:
-            continue
-        texts = labelled.read_labelled(path)
-        label_ids = np.array(labelled.label_ids(texts, labels))
-        predicted = classifier(texts.texts).argmax(axis=1)
-        reports[split] = classification_report(confusion_matrix(label_ids, predicted, len(labels)), labels)
-        write_json(workdir.file(f"{split}_report.json"), reports[split])
-        print(f"\n{split}: {path}", *report_lines(reports[split]), sep="\n", flush=True)
-    if not reports:
-        raise InputError(
-            f"--data_dir={config.data_dir}: neither a dev nor a test file (.tsv, .csv or .jsonl) to evaluate on"
-        )
-    return reports
 
 
 def _read_split(config: ClassificationConfig, split: str) -> labelled.LabelledTexts:

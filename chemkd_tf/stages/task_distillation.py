@@ -21,7 +21,7 @@ from chemkd_tf.models.checkpoints import VOCABULARY_FILE, load_weights
 from chemkd_tf.models.classifier import DESCRIPTION_FILE, WEIGHTS_FILE, ClassifierDescription, read_description
 from chemkd_tf.models.heads import classification_states
 from chemkd_tf.stages.teaching import make_distiller
-from chemkd_tf.text.vocabulary import load_vocabulary
+from chemkd_tf.text.vocabulary import Vocabulary, load_vocabulary
 from chemkd_tf.workdir import WorkingDirectory
 
 
@@ -29,7 +29,7 @@ def make_task_distiller(
     config: ClassificationConfig,
     network: keras.Model,
     description: ClassifierDescription,
-    vocabulary_file: str,
+    vocabulary: Vocabulary,
     num_train_steps: int,
 ) -> Distiller:
     """Returns the compiled distiller of --method, with the teacher of --teacher_dir.
@@ -38,14 +38,14 @@ def make_task_distiller(
         config: with a teacher.
         network: the student, see `heads.classification_model`.
         description: of the student.
-        vocabulary_file: of the student.
+        vocabulary: of the student.
         num_train_steps: updates of all phases together.
 
     Raises:
         InputError: the teacher has other labels, another vocabulary, or takes only shorter texts; or --method doesn't
             fit both.
     """
-    taught = _read_teacher(config, description, vocabulary_file)
+    taught = _read_teacher(config, description, vocabulary)
     setting = Setting(config, taught.architecture, description.architecture, is_task=True)
     teacher = taught.build()
     load_weights(teacher, os.path.join(config.teacher_dir, WEIGHTS_FILE))
@@ -113,7 +113,7 @@ def _asked(
 
 
 def _read_teacher(
-    config: ClassificationConfig, description: ClassifierDescription, vocabulary_file: str
+    config: ClassificationConfig, description: ClassifierDescription, vocabulary: Vocabulary
 ) -> ClassifierDescription:
     if not os.path.isfile(os.path.join(config.teacher_dir, DESCRIPTION_FILE)):
         raise InputError(
@@ -126,8 +126,8 @@ def _read_teacher(
             f"--teacher_dir={config.teacher_dir}: its labels are {', '.join(taught.labels)}, those of --data_dir are "
             f"{', '.join(description.labels)}: fine-tune the teacher on the same labels"
         )
-    vocabularies = [load_vocabulary(file) for file in (vocabulary_file, f"{config.teacher_dir}/{VOCABULARY_FILE}")]
-    if vocabularies[0].sha256 != vocabularies[1].sha256 or taught.do_lower_case != description.do_lower_case:
+    taught_vocabulary = load_vocabulary(f"{config.teacher_dir}/{VOCABULARY_FILE}")
+    if vocabulary.sha256 != taught_vocabulary.sha256 or taught.do_lower_case != description.do_lower_case:
         raise InputError(
             f"--teacher_dir={config.teacher_dir}: another vocabulary than that of --init_checkpoint="
             f"{config.init_checkpoint}: student and teacher must read the same ids"

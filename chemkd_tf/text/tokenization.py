@@ -81,7 +81,47 @@ def _blank_long_words(normalized: tf.Tensor) -> tf.Tensor:
     return tf.tensor_scatter_nd_update(normalized, rows, tf.strings.reduce_join(words, axis=1, separator=" "))
 
 
-class BertTokenizer(tf.Module):
+class Tokenizer(tf.Module):
+    """What every tokeniser can do: frame ids as a batch. A kind of tokeniser adds `tokenize`.
+
+    Args:
+        vocabulary: the entries.
+        name: of the module.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, name: str):
+        super().__init__(name=name)
+        self.vocabulary_size = vocabulary.size
+        self._pad_id, self._start_id, self._end_id = vocabulary.pad_id, vocabulary.start_id, vocabulary.end_id
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Maps string `[B]` to the token ids of each text, without special tokens: ragged int32 `[B, (T)]`."""
+        raise NotImplementedError
+
+    def encode(self, texts: tf.Tensor, max_seq_length: int, pad_to_max: bool = False) -> dict[str, tf.Tensor]:
+        """Returns a batch for the model: `[CLS] ids... [SEP]`, cut at the end, padded on the right.
+
+        Args:
+            texts: string [B], UTF-8; an empty text gives `[CLS] [SEP]`.
+            max_seq_length: most tokens of a row, the two special tokens among them; at least 2.
+            pad_to_max: pad to `max_seq_length` instead of to the longest row.
+
+        Returns:
+            `token_ids`, `segment_ids` (zeros) and `padding_mask` (1 = token, 0 = padding), int32 [B, T].
+        """
+        pieces = self.tokenize(texts)[:, : max_seq_length - 2]
+        rows = pieces.nrows()
+        special = [tf.fill([rows, 1], tf.constant(token_id, tf.int32)) for token_id in (self._start_id, self._end_id)]
+        pieces = tf.concat([special[0], pieces, special[1]], axis=1)
+        lengths = pieces.row_lengths()
+        shape = [None, max_seq_length if pad_to_max else None]
+        token_ids = pieces.to_tensor(default_value=self._pad_id, shape=shape)
+        padding_mask = tf.sequence_mask(lengths, tf.shape(token_ids)[1], dtype=tf.int32)
+        padding_mask.set_shape(token_ids.shape)
+        return {"token_ids": token_ids, "segment_ids": tf.zeros_like(token_ids), "padding_mask": padding_mask}
+
+
+class BertTokenizer(Tokenizer):
     """Strings to token ids, equal to google-research/bert's FullTokenizer (tokenization.py).
 
     A tf.Module: as an attribute of the module that is exported, it works inside a SavedModel's signature, which then
@@ -93,10 +133,8 @@ class BertTokenizer(tf.Module):
     """
 
     def __init__(self, vocabulary: Vocabulary, do_lower_case: bool = True):
-        super().__init__(name="bert_tokenizer")
+        super().__init__(vocabulary, name="bert_tokenizer")
         self.do_lower_case = do_lower_case
-        self.vocabulary_size = vocabulary.size
-        self._pad_id, self._start_id, self._end_id = vocabulary.pad_id, vocabulary.start_id, vocabulary.end_id
         self._word_pieces = tf_text.FastWordpieceTokenizer(
             vocab=list(vocabulary.tokens),
             unknown_token=UNKNOWN,
@@ -133,25 +171,3 @@ class BertTokenizer(tf.Module):
         normalized = _blank_long_words(normalize(texts, self.do_lower_case))
         token_ids, starts, ends = self._word_pieces.tokenize_with_offsets(normalized)
         return token_ids, tf.cast(starts, tf.int64), tf.cast(ends, tf.int64), normalized
-
-    def encode(self, texts: tf.Tensor, max_seq_length: int, pad_to_max: bool = False) -> dict[str, tf.Tensor]:
-        """Returns a batch for the model: `[CLS] ids... [SEP]`, cut at the end, padded on the right.
-
-        Args:
-            texts: string [B], UTF-8; an empty text gives `[CLS] [SEP]`.
-            max_seq_length: most tokens of a row, the two special tokens among them; at least 2.
-            pad_to_max: pad to `max_seq_length` instead of to the longest row.
-
-        Returns:
-            `token_ids`, `segment_ids` (zeros) and `padding_mask` (1 = token, 0 = padding), int32 [B, T].
-        """
-        pieces = self.tokenize(texts)[:, : max_seq_length - 2]
-        rows = pieces.nrows()
-        special = [tf.fill([rows, 1], tf.constant(token_id, tf.int32)) for token_id in (self._start_id, self._end_id)]
-        pieces = tf.concat([special[0], pieces, special[1]], axis=1)
-        lengths = pieces.row_lengths()
-        shape = [None, max_seq_length if pad_to_max else None]
-        token_ids = pieces.to_tensor(default_value=self._pad_id, shape=shape)
-        padding_mask = tf.sequence_mask(lengths, tf.shape(token_ids)[1], dtype=tf.int32)
-        padding_mask.set_shape(token_ids.shape)
-        return {"token_ids": token_ids, "segment_ids": tf.zeros_like(token_ids), "padding_mask": padding_mask}

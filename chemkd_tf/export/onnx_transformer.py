@@ -3,10 +3,12 @@
 import os
 import tempfile
 
+import numpy as np
 import onnx
 import onnxruntime
 import tensorflow as tf
 import tf2onnx
+from onnx import numpy_helper
 
 from chemkd_tf.export.onnx_bilstm import IR_VERSION, OPSET, PROBABILITIES, TOKEN_IDS
 from chemkd_tf.models.classifier import TextClassifier
@@ -37,12 +39,7 @@ def build(classifier: TextClassifier) -> onnx.ModelProto:
     for tensor in [*model.graph.input, *model.graph.output]:
         for dimension, name in zip(tensor.type.tensor_type.shape.dim, named[tensor.name], strict=False):
             dimension.dim_param = name
-    for node in model.graph.node:
-        # The converter scales an absent summand by 0; a product that says so is not quantised.
-        if node.op_type == "Gemm" and len(node.input) == 2:
-            kept = [attribute for attribute in node.attribute if attribute.name != "beta"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
+    _plain_products(model.graph)
     return model
 
 
@@ -57,3 +54,29 @@ def _with_constants_folded(model: onnx.ModelProto) -> onnx.ModelProto:
         options.optimized_model_filepath = os.path.join(folder, "folded.onnx")
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load(options.optimized_model_filepath)
+
+
+def _plain_products(graph: onnx.GraphProto) -> None:
+    """Makes MatMul of every Gemm without summand.
+
+    The quantisation leaves out those of the converter, which scale the absent summand by 0, and it transposes a kernel
+    for each of its products anew: ALBERT's, which many layers share, would be wrong after the second.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    transposed = set()
+    for node in graph.node:
+        turned = {attribute.name: attribute.i for attribute in node.attribute if attribute.name.startswith("trans")}
+        kernel = constants.get(node.input[1]) if node.op_type == "Gemm" and len(node.input) == 2 else None
+        if kernel is not None and not turned.get("transA"):
+            if turned.get("transB"):
+                name = f"{kernel.name}_transposed"
+                if name not in transposed:
+                    values = np.ascontiguousarray(numpy_helper.to_array(kernel).T)
+                    graph.initializer.append(numpy_helper.from_array(values, name))
+                    transposed.add(name)
+                node.input[1] = name
+            node.op_type = "MatMul"
+            del node.attribute[:]
+    used = {name for node in graph.node for name in node.input}
+    for name in constants.keys() - used:
+        graph.initializer.remove(constants[name])

@@ -14,7 +14,6 @@ from chemkd_tf.models.checkpoints import load_pretrained
 from chemkd_tf.models.classifier import TextClassifier, read_description
 from chemkd_tf.models.heads import POOLING
 from chemkd_tf.stages import classify
-from chemkd_tf.stages import predict as predicting
 
 NOT_TRAINING = {"do_train": False, "init_checkpoint": "", "data_dir": ""}
 

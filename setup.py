@@ -30,10 +30,13 @@ CLEAN = ["datasketch>=1.6,<3", "zstandard>=0.22,<1"]  # data_prep/clean_corpus.p
 # The peers of benchmarks/pretraining.py and distiller.py; TextBrewer itself comes from its repository.
 BENCHMARK = ["torch==2.13.0", "transformers==5.23.0", "tqdm>=4.60,<5"]
 BEAM = ["apache-beam==2.77.0"]  # create_pretraining_data.py --runner
+# --export_formats=onnx; answering needs onnxruntime alone.
+ONNX = ["onnx>=1.18,<2", "onnxruntime>=1.22,<2", "tf2onnx>=1.17,<2"]
 TEST = [
     *DEMO,
     *CLEAN,
     *BEAM,
+    *ONNX,
     "hypothesis>=6.100,<7",
     "psutil>=5.9,<8",  # benchmarks/process_memory.py
     "pytest>=8,<10",
@@ -52,5 +55,5 @@ setup(
     packages=find_packages(include=["chemkd_tf*", "data_prep*", "benchmarks*"]),
     py_modules=["run_pretraining", "run_distill", "run_classifier"],
     install_requires=REQUIREMENTS,
-    extras_require={"beam": BEAM, "benchmark": BENCHMARK, "clean": CLEAN, "demo": DEMO, "test": TEST},
+    extras_require={"beam": BEAM, "benchmark": BENCHMARK, "clean": CLEAN, "demo": DEMO, "onnx": ONNX, "test": TEST},
 )

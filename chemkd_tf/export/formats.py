@@ -1,13 +1,13 @@
 """--export_formats, a line each: what writes it, and what answers with it. A new format is a new file and a line."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from chemkd_tf.errors import InputError
-from chemkd_tf.export import saved_model
+from chemkd_tf.export import onnx, saved_model
 from chemkd_tf.models.classifier import TextClassifier
 
 
@@ -32,16 +32,29 @@ class Format(NamedTuple):
             paths of the models in it, one for each precision.
         is_model: whether a path is one of those.
         load: makes a predictor of such a path.
+        require_packages: raises InputError where a package that `export` needs is missing.
     """
 
     export: Callable[[TextClassifier, str], list[str]]
     is_model: Callable[[str], bool]
     load: Callable[[str], Predictor]
+    require_packages: Callable[[], None] = lambda: None
 
 
 FORMATS: dict[str, Format] = {
     "saved_model": Format(saved_model.export, saved_model.is_model, saved_model.SavedModelClassifier),
+    "onnx": Format(onnx.export, onnx.is_model, onnx.load, onnx.require_packages),
 }
+
+
+def require_packages(names: Iterable[str]) -> None:
+    """Checks that the packages of these formats are there, before hours go into what can't be exported.
+
+    Raises:
+        InputError: one is missing.
+    """
+    for name in names:
+        FORMATS[name].require_packages()
 
 
 def load_predictor(path: str) -> Predictor:

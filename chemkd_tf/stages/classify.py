@@ -13,7 +13,7 @@ from chemkd_tf.config import ClassificationConfig
 from chemkd_tf.data import datasets, labelled
 from chemkd_tf.data.augmentation import Augmentation
 from chemkd_tf.errors import InputError
-from chemkd_tf.export.formats import load_predictor
+from chemkd_tf.export.formats import load_predictor, require_packages
 from chemkd_tf.models import states
 from chemkd_tf.models.checkpoints import Pretrained, load_weights, save_weights
 from chemkd_tf.models.classifier import (
@@ -48,6 +48,8 @@ def run(config: ClassificationConfig) -> dict[str, dict]:
     Raises:
         InputError: bad input (see the messages).
     """
+    if config.do_export:
+        require_packages(config.formats)
     if config.do_train:
         require_one_machine("run_classifier.py")
         _train(config)

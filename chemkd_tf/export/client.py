@@ -1,0 +1,282 @@
+"""Classifies texts with an exported model: one file, for those who have neither chemkd_tf nor TensorFlow.
+
+It lies beside every exported .onnx and .tflite and needs numpy and the model's runtime (onnxruntime, ai-edge-litert):
+
+    from client import Classifier
+
+    classifier = Classifier("int8.onnx")
+    print(classifier.classify(["负责反应釜的检修"]))
+    print(classifier.labels, classifier(["负责反应釜的检修"]))
+"""
+
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+_LONGEST_WORD = 200  # characters; a longer word is [UNK]
+_LONGEST_KEPT = 64  # characters; what is longer hardly comes twice
+_MOST_KEPT = 1 << 16  # numbers and codes never end: the cache starts anew when it holds so many
+_IDEOGRAPHS = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+# Places where a text may be cut in two without parting a word.
+_BOUNDARY = re.compile("[ \t\n\r\u3000\u4e00-\u9fff]")
+_CHARACTERS_AT_ONCE = 1024
+_TEXTS_AT_ONCE = 1024
+
+
+class Tokenizer:
+    """Strings to token ids, equal to google-research/bert's FullTokenizer (tokenization.py).
+
+    Its Unicode tables are Python's, as Google's are. Words met before are looked up; two threads may share a tokeniser.
+
+    Args:
+        tokens: the vocabulary; an entry's position is its id.
+        do_lower_case: lower-case and strip accents, as the model was trained.
+    """
+
+    def __init__(self, tokens: Sequence[str], do_lower_case: bool = True):
+        self._spaced = _SpacedCharacters()
+        self._chunks = _Chunks(tokens, do_lower_case)
+        self._start_id, self._end_id = tokens.index("[CLS]"), tokens.index("[SEP]")
+
+    def tokenize(self, text: str | bytes, most: int | None = None) -> list[int]:
+        """Returns the token ids of a text, without special tokens.
+
+        Args:
+            text: a string, or bytes meant as UTF-8: undecodable ones are passed over.
+            most: no more tokens than that; of a long text, only its beginning is read then.
+        """
+        text = text.decode("utf-8", "ignore") if isinstance(text, bytes) else text
+        chunks, ids, start = self._chunks, [], 0
+        while start < len(text) and (most is None or len(ids) < most):
+            boundary = _BOUNDARY.search(text, start + _CHARACTERS_AT_ONCE)
+            end = boundary.start() if boundary else len(text)
+            for chunk in text[start:end].translate(self._spaced).split():
+                ids += chunks[chunk]
+            start = end
+        return ids if most is None else ids[:most]
+
+    def encode(self, text: str | bytes, max_seq_length: int) -> list[int]:
+        """Returns `[CLS] ids... [SEP]`, cut at the end to `max_seq_length` tokens."""
+        return [self._start_id, *self.tokenize(text, max_seq_length - 2), self._end_id]
+
+
+class _SpacedCharacters(dict):
+    """For `str.translate`: control characters vanish, white space is a space, ideographs stand between spaces."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        category = unicodedata.category(character)
+        if character in "\t\n\r" or category == "Zs":
+            found = " "
+        elif category in ("Cc", "Cf", "Cs") or character == "\ufffd":  # Cs: half a character, which no UTF-8 holds
+            found = ""
+        elif any(first <= code <= last for first, last in _IDEOGRAPHS):
+            found = f" {character} "
+        else:
+            found = character
+        self[code] = found
+        return found
+
+
+class _Chunks(dict):
+    """The token ids of what stands between two spaces, worked out when it is first met."""
+
+    def __init__(self, tokens: Sequence[str], do_lower_case: bool):
+        super().__init__()
+        self._ids = {token: index for index, token in enumerate(tokens)}
+        self._longest_entry = max(map(len, tokens))
+        self._unknown = [self._ids["[UNK]"]]
+        self._do_lower_case = do_lower_case
+
+    def __missing__(self, chunk: str) -> list[int]:
+        # Not through `self[...]`: another thread may empty the cache at any time.
+        normalized = _without_accents(chunk.lower()) if self._do_lower_case else chunk
+        ids = [index for word in _words(normalized) for index in self._pieces(word)]
+        if len(chunk) <= _LONGEST_KEPT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[chunk] = ids
+        return ids
+
+    def _pieces(self, word: str) -> list[int]:
+        """Greedily the longest entry first; a word that can't be matched to its end is [UNK]."""
+        if len(word) > _LONGEST_WORD:
+            return self._unknown
+        ids, start = [], 0
+        while start < len(word):
+            prefix = "##" if start else ""
+            for end in range(min(len(word), start + self._longest_entry), start, -1):
+                index = self._ids.get(prefix + word[start:end])
+                if index is not None:
+                    ids.append(index)
+                    start = end
+                    break
+            else:
+                return self._unknown
+        return ids
+
+
+def _without_accents(text: str) -> str:
+    decomposed = unicodedata.normalize("NFD", text)
+    return "".join(character for character in decomposed if unicodedata.category(character) != "Mn")
+
+
+def _words(chunk: str) -> Iterator[str]:
+    """Parts a chunk at its punctuation, each mark a word; some characters decompose into white space."""
+    spaced = (f" {character} " if _is_punctuation(character) else character for character in chunk)
+    return iter("".join(spaced).split())
+
+
+def _is_punctuation(character: str) -> bool:
+    """Category P, and every ASCII symbol."""
+    if character.isascii():
+        return character.isprintable() and not character.isalnum() and character != " "
+    return unicodedata.category(character)[0] == "P"
+
+
+class OnnxModel:
+    """An .onnx in ONNX Runtime; threads may share it.
+
+    Args:
+        path: the model.
+        num_threads: cores to use.
+    """
+
+    rows_at_once = 16  # more gain nothing, and short texts wait for long ones
+
+    def __init__(self, path: str, num_threads: int):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        # Threads that wait for work by spinning take the cores from whoever else calls, and gain little here.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, token_ids: np.ndarray) -> np.ndarray:
+        """Maps int32 `[B, T]` to float32 `[B, C]`."""
+        return self._session.run(None, {"token_ids": token_ids})[0]
+
+
+class LiteRtModel:
+    """A .tflite in LiteRT; each thread needs its own.
+
+    Args:
+        path: the model.
+        num_threads: cores to use.
+    """
+
+    rows_at_once = 1  # its graph takes one text, of any length
+
+    def __init__(self, path: str, num_threads: int):
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_path=path, num_threads=num_threads)
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._shape = None
+
+    def __call__(self, token_ids: np.ndarray) -> np.ndarray:
+        """Maps int32 `[1, T]` to float32 `[1, C]`."""
+        if token_ids.shape != self._shape:
+            self._interpreter.resize_tensor_input(self._input, token_ids.shape)
+            self._interpreter.allocate_tensors()
+            self._shape = token_ids.shape
+        self._interpreter.set_tensor(self._input, token_ids)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)
+
+
+RUNTIMES = {".onnx": OnnxModel, ".tflite": LiteRtModel}
+
+
+class Classifier:
+    """An exported classifier: strings in, probabilities out.
+
+    With an .onnx, threads may share it; with a .tflite each thread needs its own.
+
+    Args:
+        model_path: the .onnx or .tflite; artefact.json and the vocabulary lie beside it.
+        num_threads: cores to use; 0: all of them.
+
+    Attributes:
+        labels: name of each class, in the order of the probabilities.
+        description: what artefact.json says.
+        tokenizer: the model's.
+
+    Raises:
+        ValueError: another kind of file.
+        FileNotFoundError: no model there, or not what belongs beside it.
+        ModuleNotFoundError: the model's runtime is not installed.
+    """
+
+    def __init__(self, model_path: str, num_threads: int = 0):
+        suffix = os.path.splitext(model_path)[1]
+        if suffix not in RUNTIMES:
+            raise ValueError(f"{model_path}: neither of {' '.join(RUNTIMES)}")
+        folder = os.path.dirname(os.path.abspath(model_path))
+        with open(os.path.join(folder, "artefact.json"), encoding="utf-8") as file:
+            self.description = json.load(file)
+        with open(os.path.join(folder, self.description["vocabulary_file"]), "rb") as file:
+            tokens = read_vocabulary(file.read())
+        self.labels = self.description["labels"]
+        self.tokenizer = Tokenizer(tokens, self.description["do_lower_case"])
+        self._model = RUNTIMES[suffix](model_path, num_threads or os.cpu_count() or 1)
+        self._max_seq_length = self.description["max_seq_length"]
+        self._pad_id = self.description["pad_id"]
+
+    def __call__(self, texts: Iterable[str | bytes]) -> np.ndarray:
+        """Returns the probabilities of any number of texts, float32 `[N, C]`; short ones don't wait for long ones."""
+        rows = [self.tokenizer.encode(text, self._max_seq_length) for text in texts]
+        answers = np.empty((len(rows), len(self.labels)), np.float32)
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        for start in range(0, len(rows), self._model.rows_at_once):
+            chosen = order[start : start + self._model.rows_at_once]
+            answers[chosen] = self._model(self._padded([rows[index] for index in chosen]))
+        return answers
+
+    def classify(self, texts: Iterable[str | bytes]) -> list[str]:
+        """Returns the most probable label of each text."""
+        return [self.labels[index] for index in self(texts).argmax(axis=1)]
+
+    def stream(self, texts: Iterable[str | bytes]) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields label and probabilities `[C]` of each text in turn, and holds a thousand texts at most."""
+        waiting = []
+        for text in texts:
+            waiting.append(text)
+            if len(waiting) == _TEXTS_AT_ONCE:
+                yield from self._answered(waiting)
+                waiting = []
+        yield from self._answered(waiting)
+
+    def _answered(self, texts: Sequence[str | bytes]) -> Iterator[tuple[str, np.ndarray]]:
+        for probabilities in self(texts):
+            yield self.labels[probabilities.argmax()], probabilities
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """Returns int32 `[B, T]`; the last row is the longest."""
+        token_ids = np.full((len(rows), len(rows[-1])), self._pad_id, np.int32)
+        for index, row in enumerate(rows):
+            token_ids[index, : len(row)] = row
+        return token_ids
+
+
+def read_vocabulary(content: bytes) -> list[str]:
+    """Returns the entries of a vocab.txt, one a line; the number of an entry is its id."""
+    lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8").split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]

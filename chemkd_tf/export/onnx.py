@@ -1,0 +1,96 @@
+"""ONNX: the classifier in float32 and in int8, for ONNX Runtime on a server, a phone or in a browser.
+
+The graph takes token ids; `client.py` beside it has the tokeniser, and needs nothing but numpy and onnxruntime.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from chemkd_tf.atomic import atomic_folder
+from chemkd_tf.errors import InputError
+from chemkd_tf.export import client
+from chemkd_tf.export.artefact import describe, write_companions
+from chemkd_tf.models.classifier import TextClassifier
+
+FLOAT_FILE, INT8_FILE = "fp32.onnx", "int8.onnx"
+_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
+
+
+def require_packages() -> None:
+    """Checks that what `export` needs is installed.
+
+    Raises:
+        InputError: a package is missing.
+    """
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"--export_formats=onnx needs {', '.join(missing)}: pip install 'chemkd_tf[onnx]'")
+
+
+def is_model(path: str) -> bool:
+    """Whether this is the path of an ONNX file."""
+    return path.endswith(".onnx") and os.path.isfile(path)
+
+
+def load(path: str) -> client.Classifier:
+    """Returns the client on the model at `path`.
+
+    Raises:
+        InputError: the runtime is missing, or a file that belongs beside the model.
+    """
+    try:
+        return client.Classifier(path)
+    except ModuleNotFoundError as error:
+        raise InputError(f"--predict_with={path} needs {error.name}: pip install 'chemkd_tf[onnx]'") from None
+    except FileNotFoundError as error:
+        raise InputError(
+            f"--predict_with={path}: {error.filename} is missing; keep the exported folder together"
+        ) from None
+
+
+def export(classifier: TextClassifier, folder: str) -> list[str]:
+    """Writes fp32.onnx and int8.onnx with what a client needs beside them.
+
+    Input of both: `token_ids` int32 `[B, T]`, [CLS] ... [SEP], padded on the right with [PAD]. Output: `probabilities`
+    float32 `[B, C]`. The metadata of the files hold `run_id`, `labels` (JSON), `max_seq_length` and `do_lower_case`.
+
+    Args:
+        classifier: a trained classifier.
+        folder: the folder to write; an older export is replaced once the new one is complete.
+
+    Returns:
+        Paths of the two models.
+
+    Raises:
+        InputError: something else is there, or a package is missing.
+    """
+    require_packages()
+    import onnx
+
+    from chemkd_tf.export.onnx_quantization import quantize
+
+    with atomic_folder(folder, FLOAT_FILE) as partial:
+        model = _graph_builder(classifier.description.architecture.kind)(classifier)
+        for key, value in _metadata(describe(classifier)).items():
+            model.metadata_props.add(key=key, value=value)
+        onnx.save(model, os.path.join(partial, FLOAT_FILE))
+        onnx.save(quantize(model), os.path.join(partial, INT8_FILE))
+        write_companions(partial, classifier, files=[FLOAT_FILE, INT8_FILE])
+        shutil.copyfile(client.__file__, os.path.join(partial, "client.py"))
+    return [os.path.join(folder, name) for name in (FLOAT_FILE, INT8_FILE)]
+
+
+def _metadata(description: dict[str, Any]) -> dict[str, str]:
+    keys = ("labels", "max_seq_length", "do_lower_case")
+    return {"run_id": description["run_id"], **{key: json.dumps(description[key], ensure_ascii=False) for key in keys}}
+
+
+def _graph_builder(kind: str) -> Callable[[TextClassifier], Any]:
+    """What makes the graph of a kind of architecture; imported only now, as its packages are optional."""
+    from chemkd_tf.export import onnx_bilstm, onnx_transformer
+
+    return {"student": onnx_bilstm.build, "teacher": onnx_transformer.build}[kind]

@@ -1,0 +1,173 @@
+"""The BiLSTM student as an ONNX graph, built operator by operator with the native LSTM.
+
+A converter would leave Keras's loops of small operations, or TensorFlow's own kernel, which no other runtime has.
+What the layout below is good for, measured, stands in docs/onnx.md.
+"""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from chemkd_tf.models.classifier import TextClassifier
+
+TOKEN_IDS, PROBABILITIES = "token_ids", "probabilities"
+OPSET, IR_VERSION = 17, 8  # Recent enough for every operator here, old enough for the runtimes of the browser.
+DIRECTIONS = ("forward", "reverse")
+_BELOW_ALL = -2.0  # An LSTM's outputs lie in (-1, 1).
+
+
+class Graph:
+    """Collects nodes and constants; a tensor is known by its name."""
+
+    def __init__(self):
+        self.nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """Adds a constant once; returns `name`."""
+        self._constants.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def integers(self, *values: int) -> str:
+        """Adds an int64 constant `[len(values)]`: axes, bounds, shapes."""
+        return self.constant("integers_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def add(self, operator: str, inputs: Sequence[str], name: str, outputs: Sequence[str] = (), **attributes) -> str:
+        """Adds a node; returns its first output, which is called `name` unless `outputs` says otherwise."""
+        outputs = outputs or [name]
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
+        return outputs[0]
+
+    def model(self, num_classes: int) -> onnx.ModelProto:
+        """Returns the checked model from `token_ids` to `probabilities`."""
+        graph = helper.make_graph(
+            self.nodes,
+            "bilstm_classifier",
+            [helper.make_tensor_value_info(TOKEN_IDS, TensorProto.INT32, ["batch", "length"])],
+            [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", num_classes])],
+            list(self._constants.values()),
+        )
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="chemkd_tf")
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def build(classifier: TextClassifier) -> onnx.ModelProto:
+    """Returns the graph of a classifier on a BiLSTM student.
+
+    Input: `token_ids` int32 `[B, T]`, B and T from 1 on, padded on the right; what stands behind `max_seq_length` is
+    cut off. A row of nothing but padding is taken for a text of one [PAD]: an answer, if not a useful one. Output:
+    `probabilities` float32 `[B, C]`.
+
+    The time is the first axis throughout, as the LSTM wants it, so that only the ids are transposed. Each direction is
+    an operator of its own: a runtime may compute both at once.
+    """
+    graph = Graph()
+    network, architecture = classifier.network, classifier.description.architecture
+    length_limit = classifier.description.max_seq_length
+    cut = graph.add("Slice", [TOKEN_IDS, graph.integers(0), graph.integers(length_limit), graph.integers(1)], "cut_ids")
+    ids = graph.add("Transpose", [cut], "ids", perm=[1, 0])
+    pad_id = graph.constant("pad_id", np.array(classifier.vocabulary.pad_id, np.int32))
+    is_token = graph.add("Not", [graph.add("Equal", [ids, pad_id], "is_padding")], "is_token")
+    counted = graph.add("Cast", [is_token], "is_token_counted", to=TensorProto.INT32)
+    lengths = graph.add("ReduceSum", [counted, graph.integers(0)], "real_lengths", keepdims=0)
+    lengths = graph.add("Max", [lengths, graph.constant("one_token", np.array(1, np.int32))], "lengths")
+
+    sequence = _EMBEDDINGS[architecture.embedding](graph, network, ids)
+    for number in range(1, architecture.num_layers + 1):
+        sequence, last = _bilstm(graph, network.get_layer(f"bilstm_{number}"), number, sequence, lengths)
+    pooled = _POOLINGS[classifier.description.pooling](graph, sequence, last, is_token, lengths)
+    head = network.get_layer("classifier")
+    kernel, bias = (graph.constant(f"classifier_{name}", getattr(head, name).numpy()) for name in ("kernel", "bias"))
+    graph.add("Softmax", [graph.add("Gemm", [pooled, kernel, bias], "logits")], PROBABILITIES, axis=-1)
+    return graph.model(len(classifier.description.labels))
+
+
+def _token_embedding(graph: Graph, network: keras.Model, ids: str) -> str:
+    table = graph.constant("token_embedding", network.get_layer("token_embedding").embeddings.numpy())
+    return graph.add("Gather", [table, ids], "tokens")
+
+
+def _full_embedding(graph: Graph, network: keras.Model, ids: str) -> str:
+    """Position and segment are one table: a text to classify has segment 0 throughout."""
+    positions = network.get_layer("position_embedding").position_embeddings.numpy()
+    segment = network.get_layer("segment_embedding").embeddings.numpy()[0]
+    table = graph.constant("position_embedding", (positions + segment)[:, None])
+    num_tokens = graph.add("Shape", [ids], "num_tokens", start=0, end=1)
+    positions = graph.add("Slice", [table, graph.integers(0), num_tokens, graph.integers(0)], "positions")
+    return graph.add("Add", [_token_embedding(graph, network, ids), positions], "embedding")
+
+
+_EMBEDDINGS: dict[str, Callable[[Graph, keras.Model, str], str]] = {"token": _token_embedding, "full": _full_embedding}
+
+
+def _bilstm(
+    graph: Graph, layer: keras.layers.Bidirectional, number: int, sequence: str, lengths: str
+) -> tuple[str, list[str]]:
+    """Adds a layer.
+
+    Returns:
+        Its output `[T, B, 2 * units]`, zero at padding, and each direction's last state `[1, B, units]`: the forward
+        one's at the last real token, the backward one's at the first.
+    """
+    outputs, last = [], []
+    for direction, lstm in zip(DIRECTIONS, (layer.forward_layer, layer.backward_layer), strict=True):
+        name = f"bilstm_{number}_{direction}"
+        weights = [graph.constant(f"{name}_{part}", value) for part, value in lstm_weights(lstm.cell).items()]
+        states = [f"{name}_output", f"{name}_last"]
+        graph.add("LSTM", [sequence, *weights, lengths], name, states, hidden_size=lstm.cell.units, direction=direction)
+        outputs.append(graph.add("Squeeze", [states[0], graph.integers(1)], f"{name}_squeezed"))
+        last.append(states[1])
+    return graph.add("Concat", outputs, f"hidden_{number}", axis=2), last
+
+
+def lstm_weights(cell: keras.layers.LSTMCell) -> dict[str, np.ndarray]:
+    """Returns W `[1, 4 * units, H]`, R `[1, 4 * units, units]` and B `[1, 8 * units]` of ONNX's LSTM.
+
+    Keras has its gates in the order input, forget, candidate, output; ONNX input, output, forget, candidate. ONNX
+    adds a second bias to the recurrent product: zero.
+    """
+    kernel, recurrent, bias = (
+        _reordered(variable.numpy()) for variable in (cell.kernel, cell.recurrent_kernel, cell.bias)
+    )
+    return {"W": kernel.T[None], "R": recurrent.T[None], "B": np.concatenate([bias, np.zeros_like(bias)])[None]}
+
+
+def _reordered(gates: np.ndarray) -> np.ndarray:
+    at_input, forget, candidate, output = np.split(gates, 4, axis=-1)
+    return np.concatenate([at_input, output, forget, candidate], axis=-1)
+
+
+def _max_pooling(graph: Graph, sequence: str, last: list[str], is_token: str, lengths: str) -> str:
+    is_token = graph.add("Unsqueeze", [is_token, graph.integers(2)], "is_token_of_all")
+    below = graph.constant("below_all", np.array(_BELOW_ALL, np.float32))
+    real = graph.add("Where", [is_token, sequence, below], "real_outputs")
+    return graph.add("ReduceMax", [real], "pooled", axes=[0], keepdims=0)
+
+
+def _mean_pooling(graph: Graph, sequence: str, last: list[str], is_token: str, lengths: str) -> str:
+    """The LSTM's outputs at padding are zero: the sum needs no mask."""
+    total = graph.add("ReduceSum", [sequence, graph.integers(0)], "total", keepdims=0)
+    count = graph.add("Cast", [lengths], "count", to=TensorProto.FLOAT)
+    return graph.add("Div", [total, graph.add("Unsqueeze", [count, graph.integers(1)], "count_of_all")], "pooled")
+
+
+def _cls_pooling(graph: Graph, sequence: str, last: list[str], is_token: str, lengths: str) -> str:
+    first = graph.constant("first", np.array(0, np.int64))
+    return graph.add("Gather", [sequence, first], "pooled", axis=0)
+
+
+def _last_pooling(graph: Graph, sequence: str, last: list[str], is_token: str, lengths: str) -> str:
+    return graph.add("Squeeze", [graph.add("Concat", last, "last", axis=2), graph.integers(0)], "pooled")
+
+
+_POOLINGS: dict[str, Callable[..., str]] = {
+    "max": _max_pooling,
+    "mean": _mean_pooling,
+    "cls": _cls_pooling,
+    "last": _last_pooling,
+}

@@ -20,6 +20,8 @@ from chemkd_tf.progress import Progress
 def main(jobs_file: str, answers_file: str) -> None:
     """Makes every model; writes {"sides": {"model/runtime": {"path", "size_bytes"}}, "expected": {model: [[p]]}}."""
     startup.import_tensorflow_quietly()
+    import keras
+
     with open(jobs_file, encoding="utf-8") as file:
         given = json.load(file)
     networks = TINY_MODELS if given["tiny"] else MODELS
@@ -33,6 +35,7 @@ def main(jobs_file: str, answers_file: str) -> None:
         answers["sides"][side] = {"path": path, "size_bytes": size_of(path)}
         if model not in answers["expected"]:
             answers["expected"][model] = keras_probabilities(classifier_dir, given["check"], given["max_tokens"])
+        keras.utils.clear_session(free_memory=True)
         progress.update(number + 1)
     progress.close()
     write_json(answers_file, answers)

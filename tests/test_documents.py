@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from benchmarks import data_prep, distiller, input_pipeline, pretraining, reference_curves, tasks
+from benchmarks import data_prep, distiller, inference_table, input_pipeline, pretraining, reference_curves, tasks
 from benchmarks.results_table import table
 from chemkd_tf.distillation.recipes import RECIPES
 from chemkd_tf.distillation.schedules import SCHEDULES
@@ -86,6 +86,14 @@ def test_the_tables_of_training_are_those_of_the_measured_results():
     assert {name for name, _ in tables} == set(corpora)
     for name, shown in tables:
         assert shown.strip() == reference_curves.table(corpora[name]["sizes"]), name
+
+
+def test_the_tables_of_inference_are_those_of_the_measured_results():
+    path = ROOT / "docs" / "results" / "inference.json"
+    shown = inference_table.between_marks(read("docs/inference.md"))
+    assert shown == (
+        inference_table.table(json.loads(path.read_text("utf-8"))) if path.exists() else "Not measured yet."
+    )
 
 
 def test_the_curve_of_a_healthy_distillation_is_the_measured_one():

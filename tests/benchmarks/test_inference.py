@@ -196,7 +196,6 @@ def test_the_table_shows_the_figures_and_goes_between_the_marks(tmp_path):
 
 
 def test_the_plot_is_a_picture(tmp_path):
-    pytest.importorskip("matplotlib")
     plot(synthetic_results(), str(tmp_path / "inference.png"))
     assert (tmp_path / "inference.png").read_bytes()[1:4] == b"PNG"
 

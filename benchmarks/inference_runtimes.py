@@ -42,6 +42,7 @@ class Runtime(NamedTuple):
         make: makes the model, unless it is there, and returns its path.
         load: from the path and a number of threads.
         batch_sizes: of the cells that are timed.
+        compiled_tokens: a program is compiled for each multiple of so many tokens, when it is first met; 0: none is.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Runtime(NamedTuple):
     make: Callable[[Job], str]
     load: Callable[[str, int], Answer]
     batch_sizes: tuple[int, ...] = (1, 32, 256)
+    compiled_tokens: int = 0
 
 
 def make_weights(job: Job) -> str:
@@ -198,7 +200,7 @@ def import_tensorflow(threads: int):
 
 RUNTIMES: dict[str, Runtime] = {
     "keras": Runtime("Keras", "keras", make_weights, load_keras),
-    "xla": Runtime("Keras, XLA", "xla", make_weights, load_xla),
+    "xla": Runtime("Keras, XLA", "xla", make_weights, load_xla, compiled_tokens=_XLA_TOKENS),
     "saved_model": Runtime("SavedModel", "saved_model", exporter("saved_model", ""), load_saved_model),
     "litert_fp32": Runtime("LiteRT fp32", "litert", exporter("litert", "fp32.tflite"), load_exported, (1, 32)),
     "litert_int8": Runtime("LiteRT int8", "litert", exporter("litert", "int8.tflite"), load_exported, (1, 32)),

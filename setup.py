@@ -33,10 +33,12 @@ BENCHMARK = [*PLOT, "torch==2.13.0", "transformers==5.23.0", "tqdm>=4.60,<5"]
 BEAM = ["apache-beam==2.77.0"]  # create_pretraining_data.py --runner
 # --export_formats=onnx; answering needs onnxruntime alone.
 ONNX = ["onnx>=1.18,<2", "onnxruntime>=1.22,<2", "tf2onnx>=1.17,<2"]
+LITERT = ["ai-edge-litert>=2.1,<3"]  # answering with a .tflite; writing one needs nothing more
 TEST = [
     *DEMO,
     *CLEAN,
     *BEAM,
+    *LITERT,
     *ONNX,
     *PLOT,
     "hypothesis>=6.100,<7",
@@ -57,5 +59,13 @@ setup(
     packages=find_packages(include=["chemkd_tf*", "data_prep*", "benchmarks*"]),
     py_modules=["run_pretraining", "run_distill", "run_classifier"],
     install_requires=REQUIREMENTS,
-    extras_require={"beam": BEAM, "benchmark": BENCHMARK, "clean": CLEAN, "demo": DEMO, "onnx": ONNX, "test": TEST},
+    extras_require={
+        "beam": BEAM,
+        "benchmark": BENCHMARK,
+        "clean": CLEAN,
+        "demo": DEMO,
+        "litert": LITERT,
+        "onnx": ONNX,
+        "test": TEST,
+    },
 )

@@ -152,7 +152,7 @@ class OnnxModel:
 
     Args:
         path: the model.
-        num_threads: cores to use.
+        num_threads: cores to use; 0: all of them.
     """
 
     rows_at_once = 16  # more gain nothing, and short texts wait for long ones
@@ -161,7 +161,7 @@ class OnnxModel:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
+        options.intra_op_num_threads = num_threads or os.cpu_count() or 1
         # Threads that wait for work by spinning take the cores from whoever else calls, and gain little here.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -176,7 +176,7 @@ class LiteRtModel:
 
     Args:
         path: the model.
-        num_threads: cores to use.
+        num_threads: cores to use; 0: one. Its products are too small to be worth sharing.
     """
 
     rows_at_once = 1  # its graph takes one text, of any length
@@ -184,7 +184,7 @@ class LiteRtModel:
     def __init__(self, path: str, num_threads: int):
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(model_path=path, num_threads=num_threads)
+        self._interpreter = Interpreter(model_path=path, num_threads=num_threads or 1)
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._shape = None
@@ -210,7 +210,7 @@ class Classifier:
 
     Args:
         model_path: the .onnx or .tflite; artefact.json and the vocabulary lie beside it.
-        num_threads: cores to use; 0: all of them.
+        num_threads: cores to use; 0: as many as serve, which is all for an .onnx and one for a .tflite.
 
     Attributes:
         labels: name of each class, in the order of the probabilities.
@@ -234,7 +234,7 @@ class Classifier:
             tokens = read_vocabulary(file.read())
         self.labels = self.description["labels"]
         self.tokenizer = Tokenizer(tokens, self.description["do_lower_case"])
-        self._model = RUNTIMES[suffix](model_path, num_threads or os.cpu_count() or 1)
+        self._model = RUNTIMES[suffix](model_path, num_threads)
         self._max_seq_length = self.description["max_seq_length"]
         self._pad_id = self.description["pad_id"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from chemkd_tf.errors import InputError
-from chemkd_tf.export import onnx, saved_model
+from chemkd_tf.export import litert, onnx, saved_model
 from chemkd_tf.models.classifier import TextClassifier
 
 
@@ -43,6 +43,7 @@ class Format(NamedTuple):
 
 FORMATS: dict[str, Format] = {
     "saved_model": Format(saved_model.export, saved_model.is_model, saved_model.SavedModelClassifier),
+    "litert": Format(litert.export, litert.is_model, litert.load),
     "onnx": Format(onnx.export, onnx.is_model, onnx.load, onnx.require_packages),
 }
 

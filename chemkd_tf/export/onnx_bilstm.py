@@ -28,7 +28,7 @@ class Graph:
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """Adds a constant once; returns `name`."""
-        self._constants.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._constants.setdefault(name, numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def integers(self, *values: int) -> str:

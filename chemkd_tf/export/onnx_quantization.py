@@ -25,7 +25,6 @@ def quantize(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     prepared = onnx.ModelProto()
     prepared.CopyFrom(model)
-    _quantize_sliced_tables(prepared.graph)
     prepared.metadata_props.add(key=_PREPARED[0], value=_PREPARED[1])
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "int8.onnx")
@@ -38,6 +37,7 @@ def quantize(model: onnx.ModelProto) -> onnx.ModelProto:
             weight_type=QuantType.QInt8,
         )
         quantized = onnx.load(path)
+    _quantize_sliced_tables(quantized.graph)
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     return quantized

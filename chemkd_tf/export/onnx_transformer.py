@@ -28,4 +28,14 @@ def build(classifier: TextClassifier) -> onnx.ModelProto:
 
     model, _ = tf2onnx.convert.from_function(probabilities, probabilities.input_signature, opset=OPSET)
     model.ir_version = IR_VERSION
+    named = {TOKEN_IDS: ["batch", "length"], PROBABILITIES: ["batch"]}
+    for tensor in [*model.graph.input, *model.graph.output]:
+        for dimension, name in zip(tensor.type.tensor_type.shape.dim, named[tensor.name], strict=False):
+            dimension.dim_param = name
+    for node in model.graph.node:
+        # The converter scales an absent summand by 0; without that, the product can be quantised.
+        if node.op_type == "Gemm" and len(node.input) == 2:
+            kept = [attribute for attribute in node.attribute if attribute.name != "beta"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
     return model

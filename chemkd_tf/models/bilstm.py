@@ -16,11 +16,18 @@ class Bidirectional(keras.layers.Bidirectional):
     Where there is a GPU, or another dtype than float32, it is Keras's own layer (cuDNN). On a CPU each direction is one
     operation; outputs at padding are then not defined: nothing reads them, no output at a real token depends on them.
     It has the name of Keras's class because files of weights call a layer by the name of its class.
+
+    Attributes:
+        always_fused: one operation for each direction whatever the machine, for a graph that is traced here and runs
+            elsewhere; the operation has kernels for both kinds of device.
     """
+
+    always_fused = False
 
     def call(self, sequences, initial_state=None, mask=None, training=None):
         """Maps `[B, T, H]` and a bool mask `[B, T]`, true at real tokens, to `[B, T, 2 * units]`."""
-        if mask is None or initial_state is not None or not _fused_kernel_serves(self.compute_dtype):
+        fused = self.always_fused or _fused_kernel_serves(self.compute_dtype)
+        if mask is None or initial_state is not None or not fused:
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
         forward = tf.transpose(sequences, [1, 0, 2])

@@ -34,16 +34,13 @@ from absl import app, flags
 from benchmarks.bilstm import processor
 from benchmarks.inference_cells import (
     CELLS,
-    CORPUS,
     LATENCY,
     QUICK_CELLS,
     Cell,
-    batches_of,
-    sample_texts,
-    texts_of_length,
+    make_inputs,
 )
 from benchmarks.inference_figures import REFERENCE, REFERENCE_RUNTIME, cell_figures, json_line, summary
-from benchmarks.inference_models import MAX_SEQ_LENGTH, MODELS, NUM_CLASSES, TINY_MODELS
+from benchmarks.inference_models import MAX_SEQ_LENGTH, MODELS, TINY_MODELS
 from benchmarks.inference_profile import profile, tokeniser_speeds
 from benchmarks.inference_rounds import Rounds
 from benchmarks.inference_runtimes import RUNTIMES
@@ -60,8 +57,8 @@ PACKAGES = ("tensorflow", "keras", "onnx", "onnxruntime", "ai-edge-litert", "tor
 SEED = 1
 HEAVY_ROUNDS = 2  # of cells whose call may take minutes
 _TOLERANCE = 1e-4  # of fp32 probabilities
-_NUM_CHECKED = 8
-_CONDITIONS = ("threads", "rounds", "seconds", "repetitions", "only", "reference", "quick", "tiny")
+_CONDITIONS = ("threads", "rounds", "seconds", "repetitions", "only", "cells", "reference", "quick", "tiny")
+_BUSY = 0.5  # load per core at which a measurement is doubtful
 _QUICK = {"rounds": 2, "seconds": 0.3, "repetitions": 5}
 
 
@@ -76,6 +73,7 @@ def define_flags() -> None:
     flags.DEFINE_float("seconds", 1.0, "A turn goes on for so long,")
     flags.DEFINE_integer("repetitions", 20, "and with one text a call, for at least so many calls.")
     flags.DEFINE_string("only", "", "Regular expression: time only these of MODEL/RUNTIME.")
+    flags.DEFINE_string("cells", "", "Regular expression: time only these, such as 'strings_128x(1|32)$'.")
     flags.DEFINE_bool("reference", True, "Time BERT-base in ONNX Runtime too, whatever --only says.")
     flags.DEFINE_bool("quick", False, "A look: ONNX Runtime and 128 tokens only, 2 short rounds.")
     flags.DEFINE_bool("tiny", False, "Models of the smallest size: whether everything runs, not how fast.")
@@ -112,16 +110,21 @@ def measure() -> dict:
         if not os.path.isfile(FLAGS[name].value):
             raise InputError(f"--{name}={FLAGS[name].value or '(empty)'}: no such file")
     encode, load_before = encoder(FLAGS.vocab_file), os.getloadavg()[0]
-    sides = chosen_sides()
+    if load_before > _BUSY * (os.cpu_count() or 1):
+        print(f"other work is going on (load {load_before:.1f}): threads that wait by spinning suffer most from it, and "
+              "those are the others'; don't quote what follows", file=sys.stderr, flush=True)  # fmt: skip
+    sides, _ = chosen_sides(), chosen_cells()
     os.makedirs(FLAGS.cache_dir, exist_ok=True)
-    inputs_file, inputs = write_inputs(QUICK_CELLS if FLAGS.quick else CELLS)
+    inputs_file = os.path.join(FLAGS.cache_dir, "inputs.json")
+    inputs = make_inputs(FLAGS.texts_file, encode, SEED)
+    write_json(inputs_file, inputs)
     made = make_models(sides, inputs)
     conditions = {name: FLAGS[name].value for name in _CONDITIONS}
     rounds = Rounds(os.path.join(FLAGS.cache_dir, "rounds"), {**conditions, "texts": inputs["check"]})
     measured, ready = {}, {}
     for group in dict.fromkeys(RUNTIMES[side.split("/")[1]].group for side in sides):
         chosen = [side for side in sides if RUNTIMES[side.split("/")[1]].group == group]
-        measured[group], found = measure_group(group, chosen, made, inputs_file, inputs, rounds)
+        measured[group], found = measure_group(group, chosen, made, inputs_file, rounds)
         ready |= found
     sizes = {side: each["size_bytes"] for side, each in made["sides"].items()}
     onnx_paths = {side: each["path"] for side, each in made["sides"].items() if "/onnx_" in side}
@@ -165,10 +168,7 @@ def chosen_sides() -> list[str]:
     Raises:
         InputError: a regular expression that isn't one, or that nothing matches.
     """
-    try:
-        wanted = re.compile(FLAGS.only)
-    except re.error as error:
-        raise InputError(f"--only={FLAGS.only}: no regular expression ({error})") from None
+    wanted = expression("only")
     names = [name for name in RUNTIMES if not FLAGS.quick or RUNTIMES[name].group == "onnx"]
     sides = [f"{model}/{runtime}" for runtime in names for model in models() if wanted.search(f"{model}/{runtime}")]
     if not sides:
@@ -177,35 +177,28 @@ def chosen_sides() -> list[str]:
     return sides if reference in sides or not FLAGS.reference else [reference, *sides]
 
 
-def write_inputs(cells: tuple[Cell, ...]) -> tuple[str, dict]:
-    """Writes the texts of every cell, the same for all models; returns the file and what it says."""
-    encode = encoder(FLAGS.vocab_file)
-    corpus = sample_texts(FLAGS.texts_file, SEED)
+def chosen_cells() -> list[Cell]:
+    """What is timed.
 
-    def ids(text: str) -> list[int]:
-        return encode(text, MAX_SEQ_LENGTH)
+    Raises:
+        InputError: a regular expression that isn't one, or that nothing matches.
+    """
+    cells = [cell for cell in (QUICK_CELLS if FLAGS.quick else CELLS) if expression("cells").search(cell.name)]
+    if not cells:
+        raise InputError(f"--cells={FLAGS.cells}: matches none of {', '.join(cell.name for cell in CELLS)}")
+    return cells
 
-    texts = {tokens: texts_of_length(corpus, tokens, ids) for tokens in {cell.tokens for cell in cells} - {CORPUS}}
-    texts[CORPUS] = corpus
-    lengths = {tokens: [len(ids(text)) for text in found] for tokens, found in texts.items()}
-    inputs = {
-        "max_tokens": MAX_SEQ_LENGTH,
-        "labels": [f"class {number}" for number in range(NUM_CLASSES)],
-        "largest": texts[max(texts)][0],
-        "check": corpus[:_NUM_CHECKED],
-        "corpus_tokens": sorted(lengths[CORPUS]),
-        "cells": {
-            cell.name: {
-                "start": cell.start,
-                "tokens": cell.tokens or MAX_SEQ_LENGTH,
-                "batches": batches_of(texts[cell.tokens], lengths[cell.tokens], cell.batch_size),
-            }
-            for cell in cells
-        },
-    }
-    path = os.path.join(FLAGS.cache_dir, "inputs.json")
-    write_json(path, inputs)
-    return path, inputs
+
+def expression(flag: str) -> re.Pattern:
+    """The regular expression that a flag holds.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return re.compile(FLAGS[flag].value)
+    except re.error as error:
+        raise InputError(f"--{flag}={FLAGS[flag].value}: no regular expression ({error})") from None
 
 
 def make_models(sides: list[str], inputs: dict) -> dict:
@@ -225,17 +218,14 @@ def make_models(sides: list[str], inputs: dict) -> dict:
         return json.load(file)
 
 
-def measure_group(
-    group: str, sides: list[str], made: dict, inputs_file: str, inputs: dict, rounds: Rounds
-) -> tuple[dict, dict]:
+def measure_group(group: str, sides: list[str], made: dict, inputs_file: str, rounds: Rounds) -> tuple[dict, dict]:
     """Times the models of a group in turn.
 
     Returns:
         Seconds by side and cell, a list for each round; and what each side said when it was ready.
     """
     reference = f"{REFERENCE}/{REFERENCE_RUNTIME}"
-    cells = [cell for cell in (QUICK_CELLS if FLAGS.quick else CELLS) if cell.name in inputs["cells"]]
-    plan = [(side, cell) for side in sides for cell in cells
+    plan = [(side, cell) for side in sides for cell in chosen_cells()
             if cell.batch_size in RUNTIMES[side.split("/")[1]].batch_sizes]  # fmt: skip
     if reference not in sides and FLAGS.reference:
         plan.append((reference, LATENCY))

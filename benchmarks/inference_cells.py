@@ -3,7 +3,9 @@
 import dataclasses
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from benchmarks.inference_models import MAX_SEQ_LENGTH, NUM_CLASSES
 from chemkd_tf.data.labelled import read_texts
 from chemkd_tf.errors import InputError
 
@@ -12,6 +14,7 @@ IDS, STRINGS = "ids", "strings"
 TOKENS = (16, 32, 64, 128)
 NUM_TEXTS = 256
 _READ_AT_MOST = 100_000
+_NUM_CHECKED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,46 @@ CELLS: tuple[Cell, ...] = (
 QUICK_CELLS = tuple(cell for cell in CELLS if cell.tokens == 128 and cell.batch_size <= 32)
 LATENCY = Cell(STRINGS, 128, 1)  # what the ratios are taken of
 THROUGHPUT = Cell(STRINGS, 128, 32)
+
+
+def make_inputs(path: str, encode: Callable[[str, int], Sequence[int]], seed: int) -> dict[str, Any]:
+    """The texts of every cell, the same for all models.
+
+    Args:
+        path: see `sample_texts`.
+        encode: text and most tokens to ids.
+        seed: of the draw.
+
+    Returns:
+        `max_tokens`, `labels`, `check` (texts that all models must agree on), `largest` (a text of `max_tokens`),
+        `corpus_tokens` (lengths of the corpus's texts, in ascending order), and `cells`: by name, what
+        `inference_side.timer` takes.
+
+    Raises:
+        InputError: see `sample_texts`.
+    """
+    corpus = sample_texts(path, seed)
+
+    def ids(text: str) -> Sequence[int]:
+        return encode(text, MAX_SEQ_LENGTH)
+
+    texts = {tokens: texts_of_length(corpus, tokens, ids) for tokens in TOKENS} | {CORPUS: corpus}
+    lengths = {tokens: [len(ids(text)) for text in found] for tokens, found in texts.items()}
+    return {
+        "max_tokens": MAX_SEQ_LENGTH,
+        "labels": [f"class {number}" for number in range(NUM_CLASSES)],
+        "check": corpus[:_NUM_CHECKED],
+        "largest": texts[MAX_SEQ_LENGTH][0],
+        "corpus_tokens": sorted(lengths[CORPUS]),
+        "cells": {
+            cell.name: {
+                "start": cell.start,
+                "tokens": cell.tokens or MAX_SEQ_LENGTH,
+                "batches": batches_of(texts[cell.tokens], lengths[cell.tokens], cell.batch_size),
+            }
+            for cell in CELLS
+        },
+    }
 
 
 def sample_texts(path: str, seed: int) -> list[str]:

@@ -12,8 +12,6 @@ by the pooling that run_classifier.py has by default.
 import dataclasses
 import os
 
-import numpy as np
-
 from chemkd_tf.config.classification import ClassificationConfig
 from chemkd_tf.models.architecture import Architecture, StudentArchitecture, TeacherArchitecture
 
@@ -67,9 +65,6 @@ TINY_MODELS: dict[str, Network] = {
 def write_classifier(network: Network, vocab_file: str, folder: str) -> str:
     """Writes a classifier with random weights, unless it is there.
 
-    The last layer's weights are drawn ten times as large as usual, so that the answers to different texts differ and
-    two runtimes that compute something else are found out.
-
     Args:
         network: what to write.
         vocab_file: its vocabulary.
@@ -95,8 +90,6 @@ def write_classifier(network: Network, vocab_file: str, folder: str) -> str:
     labels = tuple(f"class {number}" for number in range(NUM_CLASSES))
     description = ClassifierDescription(architecture, labels, network.pooling, MAX_SEQ_LENGTH, True)
     built = description.build()
-    dense = built.get_layer("classifier")
-    dense.kernel.assign(10 * np.asarray(dense.kernel))
     os.makedirs(folder, exist_ok=True)
     description.save(folder, vocab_file)
     save_weights(built, os.path.join(folder, _DONE_FILE))

@@ -111,8 +111,8 @@ def measure() -> dict:
             raise InputError(f"--{name}={FLAGS[name].value or '(empty)'}: no such file")
     encode, load_before = encoder(FLAGS.vocab_file), os.getloadavg()[0]
     if load_before > _BUSY * (os.cpu_count() or 1):
-        print(f"other work is going on (load {load_before:.1f}): threads that wait by spinning suffer most from it, and "
-              "those are the others'; don't quote what follows", file=sys.stderr, flush=True)  # fmt: skip
+        note = "threads that spin while they wait, which are the peers', suffer most from it; don't quote these figures"
+        print(f"other work is going on (load {load_before:.1f}): {note}", file=sys.stderr, flush=True)
     sides, _ = chosen_sides(), chosen_cells()
     os.makedirs(FLAGS.cache_dir, exist_ok=True)
     inputs_file = os.path.join(FLAGS.cache_dir, "inputs.json")

@@ -120,7 +120,11 @@ def load_keras(path: str, threads: int, jit_compile: bool = False) -> Answer:
 
 
 def load_xla(path: str, threads: int) -> Answer:
-    """The same compiled by XLA, a program for each shape."""
+    """The same compiled by XLA, a program for each shape; ours with Keras's loop, as XLA knows no BlockLSTM."""
+    import_tensorflow(threads)
+    from chemkd_tf.models import bilstm
+
+    bilstm._fused_kernel_serves = lambda dtype: False
     answer = load_keras(path, threads, jit_compile=True)
     return lambda token_ids: answer(np.pad(token_ids, [(0, 0), (0, -token_ids.shape[1] % _XLA_TOKENS)]))
 

@@ -36,7 +36,7 @@ def table(results: dict[str, Any]) -> str:
     Args:
         results: what benchmarks/inference.py writes.
     """
-    parts = [_conditions(results), _ratios(results["summary"])]
+    parts = [_conditions(results), *([_ratios(results["summary"])] if results["summary"] else [])]
     for title, make in (
         ("Served: 128 tokens and the corpus's lengths", _served),
         ("Milliseconds a text by tokens, from ids, one text a call (median)", lambda found: _by_tokens(found, 1)),

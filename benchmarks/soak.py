@@ -96,22 +96,31 @@ def soak_here(path: str) -> dict:
         SystemExit: a model or texts that can't be read.
     """
     from benchmarks.inference_cells import sample_texts
-    from chemkd_tf import startup
     from chemkd_tf.errors import InputError
-
-    startup.import_tensorflow_quietly()
-    from chemkd_tf.export.formats import load_predictor
 
     try:
         texts = sample_texts(FLAGS.texts_file, SEED)
-        alone = load_predictor(path)
-        own = path.endswith(_OWN_FOR_EACH_THREAD)
-        predictors = [load_predictor(path) if own else alone for _ in range(FLAGS.threads)]
     except InputError as error:
         sys.exit(f"error: {error}")
+    alone = load(path)
+    predictors = [load(path) if path.endswith(_OWN_FOR_EACH_THREAD) else alone for _ in range(FLAGS.threads)]
     draw = random.Random(SEED)
     batches = [draw.sample(texts, draw.choice(_BATCH_SIZES)) for _ in range(_NUM_BATCHES)]
     return soak(alone, predictors, batches, FLAGS.warm_up_seconds, FLAGS.seconds)
+
+
+def load(path: str) -> Callable[[list[str]], np.ndarray]:
+    """An exported model as its users hold it: TensorFlow's memory would hide what an .onnx or .tflite loses."""
+    from chemkd_tf.export import client
+
+    if os.path.splitext(path)[1] in client.RUNTIMES:
+        return client.Classifier(path)
+    from chemkd_tf import startup
+
+    startup.import_tensorflow_quietly()
+    from chemkd_tf.export.saved_model import SavedModelClassifier
+
+    return SavedModelClassifier(path)
 
 
 def soak(

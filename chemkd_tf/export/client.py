@@ -12,6 +12,7 @@ It lies beside every exported .onnx and .tflite and needs numpy and the model's 
 import json
 import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -33,6 +34,7 @@ _IDEOGRAPHS = (
 # Places where a text may be cut in two without parting a word.
 _BOUNDARY = re.compile("[ \t\n\r\u3000\u4e00-\u9fff]")
 _CHARACTERS_AT_ONCE = 1024
+_BACKWARD = re.compile(r"bilstm_\d+_reverse")  # name of an operator
 _TEXTS_AT_ONCE = 1024
 
 
@@ -158,17 +160,59 @@ class OnnxModel:
     rows_at_once = 16  # more gain nothing, and short texts wait for long ones
 
     def __init__(self, path: str, num_threads: int):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads or os.cpu_count() or 1
-        # Threads that wait for work by spinning take the cores from whoever else calls, and gain little here.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        num_threads = num_threads or os.cpu_count() or 1
+        self._session = _two_streams(path, num_threads) if num_threads > 1 else None
+        self._session = self._session or _session(path, intra_op_num_threads=num_threads)
 
     def __call__(self, token_ids: np.ndarray) -> np.ndarray:
         """Maps int32 `[B, T]` to float32 `[B, C]`."""
         return self._session.run(None, {"token_ids": token_ids})[0]
+
+
+def _session(path: str, plan: str = "", **settings):
+    """Returns a session of ONNX Runtime.
+
+    Args:
+        path: the model.
+        plan: file that says which operators one thread runs in turn; ONNX Runtime writes it where there is none.
+        **settings: of its SessionOptions.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    for name, value in settings.items():
+        setattr(options, name, value)
+    # Threads that wait for work by spinning take the cores from whoever else calls.
+    for kind in ("intra", "inter"):
+        options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
+    if plan:
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+        options.add_session_config_entry("session.node_partition_config_file", plan)
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _two_streams(path: str, num_threads: int):
+    """Returns a session that runs both directions of a BiLSTM at once, or None where there is none.
+
+    By itself ONNX Runtime runs what one device has in a single stream, also with ORT_PARALLEL.
+    """
+    # One of the threads between operators is the caller's, which waits.
+    settings = {"intra_op_num_threads": max(1, num_threads // 2), "inter_op_num_threads": 3}
+    with tempfile.TemporaryDirectory() as folder:
+        plan = os.path.join(folder, "streams.json")
+        _session(path, plan, **settings)
+        if not os.path.exists(plan):  # another version of ONNX Runtime
+            return None
+        with open(plan, encoding="utf-8") as file:
+            streams = json.load(file)
+        (nodes,) = streams["streams"]
+        backward = [name for name in nodes if _BACKWARD.match(name)]
+        if not backward:
+            return None
+        forward = [name for name in nodes if not _BACKWARD.match(name)]
+        with open(plan, "w", encoding="utf-8") as file:
+            json.dump({**streams, "streams": [forward, backward], "devices": streams["devices"] * 2}, file)
+        return _session(path, plan, **settings)
 
 
 class LiteRtModel:

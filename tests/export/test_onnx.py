@@ -3,16 +3,10 @@
 import dataclasses
 import json
 import os
-import shutil
-import subprocess
-import sys
-import threading
-import time
 
 import numpy as np
 import onnx as onnx_format
 import onnxruntime
-import psutil
 import pytest
 from export import random_classifier
 from export.random_classifier import LABELS, ODD, STUDENT, TOKENS, expected, expected_of_texts, make, texts, token_rows
@@ -21,7 +15,7 @@ from chemkd_tf.config import ClassificationConfig
 from chemkd_tf.errors import InputError
 from chemkd_tf.export import client, onnx, onnx_bilstm
 from chemkd_tf.export.artefact import run_id
-from chemkd_tf.export.formats import FORMATS, load_predictor
+from chemkd_tf.export.formats import FORMATS
 from chemkd_tf.models.architecture import TeacherArchitecture
 from chemkd_tf.stages import classify
 
@@ -155,13 +149,6 @@ def test_the_folder_holds_what_a_client_needs(exported):
         assert json.load(file)["files"] == ["fp32.onnx", "int8.onnx"]
 
 
-def test_predict_with_takes_both_files(exported, classifier):
-    for path in exported:
-        predictor = load_predictor(path)
-        assert list(predictor.labels) == list(LABELS)
-        np.testing.assert_allclose(predictor(["酸的溶液"]), classifier(["酸的溶液"]), rtol=0, atol=0.05)
-
-
 def convert(tmp_path, family: str) -> None:
     shape = dict(vocabulary_size=STUDENT.vocabulary_size, num_layers=2, num_heads=2, hidden_dim=16,
                  intermediate_dim=24, max_sequence_length=48)  # fmt: skip
@@ -187,44 +174,6 @@ def test_other_transformers_give_the_probabilities_of_keras(tmp_path, family):
     convert(tmp_path, family)
 
 
-def call_from_threads(answers: client.Classifier, seconds: float) -> int:
-    """Eight threads ask, each in its own order, until the time is over; returns how many answers there were."""
-    given = [*texts(40), *ODD.values()]
-    right = [answers([text])[0] for text in given]
-    until, counts, wrong = time.monotonic() + seconds, [0] * 8, []
-
-    def ask(number):
-        order = np.random.default_rng(number)
-        while time.monotonic() < until:
-            index = order.integers(len(given))
-            if not np.allclose(answers([given[index]])[0], right[index], rtol=0, atol=1e-6):
-                wrong.append(index)
-            counts[number] += 1
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == [] and min(counts) > 0
-    return sum(counts)
-
-
-@pytest.mark.parametrize("file", [0, 1], ids=["fp32", "int8"])
-def test_eight_threads_share_one_session(exported, file):
-    assert call_from_threads(client.Classifier(exported[file]), seconds=1) > 8
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("file", [0, 1], ids=["fp32", "int8"])
-def test_eight_threads_for_a_minute_need_no_more_memory(exported, file):
-    answers = client.Classifier(exported[file])
-    call_from_threads(answers, seconds=15)
-    before = psutil.Process().memory_info().rss
-    assert call_from_threads(answers, seconds=60) > 1000
-    assert psutil.Process().memory_info().rss < 1.02 * before
-
-
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "tf2onnx"])
 def test_a_missing_package_is_named_before_anything_is_written(classifier, tmp_path, monkeypatch, missing):
     find = onnx.importlib.util.find_spec
@@ -239,59 +188,6 @@ def test_a_missing_package_is_named_before_anything_is_written(classifier, tmp_p
     with pytest.raises(InputError, match=advice):
         classify.run(config)
     assert os.listdir(tmp_path) == []
-
-
-def test_a_model_without_its_companions_is_refused_in_one_line(exported, tmp_path):
-    alone = str(shutil.copy(exported[0], tmp_path))
-    with pytest.raises(InputError, match="artefact.json is missing; keep the exported folder together"):
-        load_predictor(alone)
-
-
-STRANGER = """
-import json, sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("chemkd_tf", "tensorflow", "keras", "keras_nlp", "onnx", "absl", "jieba"):
-            raise ModuleNotFoundError(f"{name} is not installed here")
-
-sys.meta_path.insert(0, Absent())
-folder, questions, answers = sys.argv[1:]
-sys.path.insert(0, folder)
-from client import Classifier
-classifier = Classifier(folder + "/fp32.onnx", num_threads=1)
-with open(questions) as file:
-    texts = json.load(file)
-streamed = [(label, probabilities.tolist()) for label, probabilities in classifier.stream(iter(texts))]
-with open(answers, "w") as file:
-    json.dump([classifier.labels, classifier.classify(texts), streamed], file)
-"""
-
-
-def test_a_stranger_without_this_package_gets_the_same_answers(classifier, exported, tmp_path):
-    given = texts(50)
-    for name, content in {"questions.json": json.dumps(given), "stranger.py": STRANGER}.items():
-        (tmp_path / name).write_text(content)
-    arguments = [tmp_path / "stranger.py", os.path.dirname(exported[0])]
-    arguments += [tmp_path / name for name in ("questions.json", "answers.json")]
-    # PYTHONPATH may be where the runtime lies; the package itself is kept out by name.
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    labels, classified, streamed = json.loads((tmp_path / "answers.json").read_text())
-    oracle = expected_of_texts(classifier, given)
-    best = [LABELS[index] for index in oracle.argmax(axis=1)]
-    assert labels == list(LABELS) and classified == best == [label for label, _ in streamed]
-    np.testing.assert_allclose([probabilities for _, probabilities in streamed], oracle, rtol=0, atol=1e-5)
-
-
-def test_streaming_answers_before_the_last_text_is_read(exported, monkeypatch):
-    monkeypatch.setattr(client, "_TEXTS_AT_ONCE", 10)
-    read = []
-    given = texts(35)
-    stream = client.Classifier(exported[0]).stream(read.append(text) or text for text in given)
-    label, probabilities = next(stream)
-    assert len(read) == 10 and label in LABELS and probabilities.shape == (len(LABELS),)
-    assert len(list(stream)) == 34
 
 
 def test_the_random_classifier_is_hard_enough():

@@ -261,15 +261,15 @@ def test_eight_threads_for_a_minute_need_no_more_memory(exported, file):
 @pytest.mark.slow
 def test_the_documented_example_runs_where_nothing_but_the_runtime_is_installed(classifier, exported, tmp_path):
     environment, folder = tmp_path / "environment", tmp_path / "litert"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, env=bare)
     python = environment / "bin" / "python"
     requirement = "ai-edge-litert>=2.1,<3"
-    subprocess.run([python, "-m", "pip", "install", "-q", requirement], check=True, cwd=tmp_path)
+    subprocess.run([python, "-m", "pip", "install", "-q", requirement], check=True, cwd=tmp_path, env=bare)
     shutil.copytree(os.path.dirname(exported[0]), folder)
     example = re.search(r"```python\n(.+?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL).group(1)
     assert len(example.splitlines()) <= 20
     (folder / "example.py").write_text(example, encoding="utf-8")
-    bare = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run([python, "example.py"], cwd=folder, env=bare, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     answers = [line.split("\t") for line in done.stdout.splitlines()]

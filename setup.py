@@ -27,8 +27,9 @@ REQUIREMENTS = [
 ]
 DEMO = ["scikit-learn>=1.5,<2"]  # the TF-IDF baselines of the demo's table
 CLEAN = ["datasketch>=1.6,<3", "zstandard>=0.22,<1"]  # data_prep/clean_corpus.py
-# The peers of benchmarks/pretraining.py and distiller.py; TextBrewer itself comes from its repository.
-BENCHMARK = ["torch==2.13.0", "transformers==5.23.0", "tqdm>=4.60,<5"]
+PLOT = ["matplotlib>=3.10,<4"]  # benchmarks/inference_plot.py
+# The peers of benchmarks/pretraining.py, distiller.py and inference.py; TextBrewer itself comes from its repository.
+BENCHMARK = [*PLOT, "torch==2.13.0", "transformers==5.23.0", "tqdm>=4.60,<5"]
 BEAM = ["apache-beam==2.77.0"]  # create_pretraining_data.py --runner
 # --export_formats=onnx; answering needs onnxruntime alone.
 ONNX = ["onnx>=1.18,<2", "onnxruntime>=1.22,<2", "tf2onnx>=1.17,<2"]
@@ -39,6 +40,7 @@ TEST = [
     *BEAM,
     *LITERT,
     *ONNX,
+    *PLOT,
     "hypothesis>=6.100,<7",
     "psutil>=5.9,<8",  # benchmarks/process_memory.py
     "pytest>=8,<10",

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import (
     data_prep,
     distiller,
+    inference_table,
     input_pipeline,
     pretraining,
     reference_curves,
@@ -96,6 +97,14 @@ def test_the_tables_of_training_are_those_of_the_measured_results():
     assert {name for name, _ in tables} == set(corpora)
     for name, shown in tables:
         assert shown.strip() == reference_curves.table(corpora[name]["sizes"]), name
+
+
+def test_the_tables_of_inference_are_those_of_the_measured_results():
+    path = ROOT / "docs" / "results" / "inference.json"
+    shown = inference_table.between_marks(read("docs/inference.md"))
+    assert shown == (
+        inference_table.table(json.loads(path.read_text("utf-8"))) if path.exists() else "Not measured yet."
+    )
 
 
 def test_the_curve_of_a_healthy_distillation_is_the_measured_one():

@@ -62,7 +62,7 @@ def main(_: list[str]) -> None:
             _keep(scores, name, seed, cut, _score(cut, texts))
         for rank in FLAGS.tuned_rank:
             cut = _pruned_and_factorised(parts, counted["training texts"], rank)
-            name = f"pruned to the training texts, rank {rank}"
+            name = f"pruned to the training texts, rank {rank} by frequency"
             _keep(scores, name, seed, cut, _score(cut, texts))
             tuned = _tuned(cut, os.path.join(FLAGS.output_dir, f"{FLAGS.name}_{seed}_{rank}"))
             _keep(scores, f"{name}, trained on", seed, tuned, _score(tuned, texts))
@@ -106,9 +106,8 @@ def _variants(parts, counted):
     for least in MIN_COUNTS:
         cut = prune_vocabulary(parts, counted["training texts"], least)
         yield f"pruned to the training texts, {least} or more", cut
-    none = np.zeros(parts.vocabulary.size, np.int64)
     for rank in RANKS:
-        yield f"rank {rank}, every entry alike", factorise_embedding(parts, rank, none)
+        yield f"rank {rank}, every entry alike", factorise_embedding(parts, rank)
         yield f"rank {rank}, by frequency", factorise_embedding(parts, rank, counted["training texts"])
 
 

@@ -9,7 +9,6 @@ paper; adds `sizes` to the file that `benchmarks.smaller` writes.
 import os
 import tempfile
 
-import numpy as np
 from absl import app, flags
 
 from chemkd_tf import startup
@@ -46,18 +45,14 @@ def main(_: list[str]) -> None:
     whole = ClassifierParts(description, vocabulary, description.build())
     counts = count_tokens(whole, find_files(FLAGS.corpus, "corpus"))
     rows = [_weigh("whole vocabulary", whole)]
-    rows += [
-        _weigh(f"whole vocabulary, rank {rank}", factorise_embedding(whole, rank, np.zeros(vocabulary.size)))
-        for rank in RANKS
-    ]
+    rows += [_weigh(f"whole vocabulary, rank {rank}", factorise_embedding(whole, rank)) for rank in RANKS]
     for least in (1, 2, 5):
         pruned = prune_vocabulary(whole, counts, least)
         covered = counts[[vocabulary.id_of(token) for token in pruned.vocabulary.tokens]].sum() / counts.sum()
         name = f"pruned to the corpus, {least} or more"
         rows.append({**_weigh(name, pruned), "share_of_tokens_kept": float(covered)})
         for rank in RANKS if least == 1 else ():
-            none = np.zeros(pruned.vocabulary.size)
-            rows.append(_weigh(f"{name}, rank {rank}", factorise_embedding(pruned, rank, none)))
+            rows.append(_weigh(f"{name}, rank {rank}", factorise_embedding(pruned, rank)))
     found = read_json(FLAGS.output_json) if os.path.exists(FLAGS.output_json) else {"tasks": {}}
     write_json(FLAGS.output_json, {**found, "sizes": rows})
     print(table(rows))

@@ -15,19 +15,16 @@ class ShrinkingConfig:
     )  # fmt: skip
     shrink_texts: str = option(
         "", "With --do_shrink: texts that the classifier is for, files or globs, comma-separated (.tsv, .csv, .jsonl "
-        "or one text a line): their tokens are counted."
+        "or one text a line). Entries of the vocabulary that they don't need are left out."
     )  # fmt: skip
-    prune_min_count: int = option(
-        1, "With --shrink_texts: entries of the vocabulary that occur less often are left out; 0 keeps all."
-    )
+    prune_min_count: int = option(1, "With --shrink_texts: entries that occur less often in them are left out.")
     embedding_rank: int = option(
-        0, "With --do_shrink: the token embedding as a product of two matrices of this rank, which counts frequent "
-        "tokens of --shrink_texts more; 0: as it is."
-    )  # fmt: skip
+        0, "With --do_shrink: the token embedding becomes a product of two matrices of this rank; 0: as it is."
+    )
 
     def require_shrinking(self, do_train: bool) -> None:
         """Raises InputError where the settings contradict each other."""
-        require(self.prune_min_count >= 0, f"--prune_min_count={self.prune_min_count}: 0 (keep all) or more")
+        require(self.prune_min_count >= 1, f"--prune_min_count={self.prune_min_count}: at least 1")
         require(self.embedding_rank >= 0, f"--embedding_rank={self.embedding_rank}: 0 (off) or more")
         for name, value in (("shrink_texts", self.shrink_texts), ("embedding_rank", self.embedding_rank)):
             require(self.do_shrink or not value, f"--{name}={value} needs --do_shrink, and a classifier to shrink")

@@ -116,7 +116,7 @@ def _what_it_is(classifier: TextClassifier, history: RunHistory) -> str:
     cuts = [
         f"- vocabulary cut to entries that `{settings['shrink_texts']}` holds {settings['prune_min_count']} or more of"
         for settings in history.shrinking
-        if settings.get("shrink_texts") and settings.get("prune_min_count")
+        if settings.get("shrink_texts")
     ]
     parts = [f"# {_title(classifier)}", markdown_table(("what", "value"), rows), "\n".join(cuts)]
     return "\n\n".join(part for part in parts if part)

@@ -46,17 +46,19 @@ def prune_vocabulary(parts: ClassifierParts, counts: np.ndarray, min_count: int)
     return _rebuilt(parts._replace(vocabulary=vocabulary), weights, vocabulary_size=vocabulary.size)
 
 
-def factorise_embedding(parts: ClassifierParts, rank: int, counts: np.ndarray) -> ClassifierParts:
+def factorise_embedding(parts: ClassifierParts, rank: int, counts: np.ndarray | None = None) -> ClassifierParts:
     """Replaces the token embedding E `[V, H]` by a product A B of `[V, rank]` and `[rank, H]`.
 
-    B's rows are the first right singular vectors of E with each row weighted by the root of its frequency, A = E B^T:
-    of all products of this rank the one with the least expected squared error over the tokens of a text. (Factorised
-    embeddings: Lan et al. 2020, arXiv:1909.11942; weights by frequency: Chen et al. 2018, arXiv:1806.06950.)
+    B's rows are the first right singular vectors of E, A = E B^T: of all products of this rank the one with the least
+    squared error. With `counts` each row of E is weighted by the root of its frequency, so that it is the expected
+    squared error over the tokens of a text. (Factorised embeddings: Lan et al. 2020, arXiv:1909.11942; weights by
+    frequency: Chen et al. 2018, arXiv:1806.06950; what they did here: docs/smaller.md.)
 
     Args:
         parts: the classifier; left as it is.
         rank: columns of A; below V and below H.
         counts: int `[V]`, how often each entry occurs; one more is added to each, so that a rare one counts as well.
+            None: every entry counts the same.
 
     Raises:
         InputError: not a BiLSTM, or `rank` is too large to save anything.
@@ -72,7 +74,8 @@ def factorise_embedding(parts: ClassifierParts, rank: int, counts: np.ndarray) -
             f"name a rank from 1 to {min(table.shape) - 1}"
         )
     table = table.astype(np.float64)
-    frequency = (counts + 1.0) / np.sum(counts + 1.0)
+    frequency = np.ones(len(table)) if counts is None else counts + 1.0
+    frequency /= frequency.sum()
     _, axes = np.linalg.eigh(table.T @ (frequency[:, None] * table))  # in the order of growing variance
     axes = axes[:, ::-1][:, :rank]
     weights[_token_embedding(weights)] = (table @ axes).astype(np.float32)

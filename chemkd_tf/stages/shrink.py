@@ -34,15 +34,11 @@ def shrink(config: ClassificationConfig) -> None:
         raise InputError(f"--output_dir={config.output_dir}: is --init_checkpoint too; name another folder")
     parts = load_classifier(config.init_checkpoint, flag="init_checkpoint")
     before = _describe(parts)
-    counts = np.zeros(parts.vocabulary.size, np.int64)
     if config.shrink_texts:
         counts = count_tokens(parts, find_files(config.shrink_texts, "shrink_texts"))
-        if config.prune_min_count:
-            pruned = prune_vocabulary(parts, counts, config.prune_min_count)
-            kept = np.array([parts.vocabulary.id_of(token) for token in pruned.vocabulary.tokens])
-            parts, counts = pruned, counts[kept]
+        parts = prune_vocabulary(parts, counts, config.prune_min_count)
     if config.embedding_rank:
-        parts = factorise_embedding(parts, config.embedding_rank, counts)
+        parts = factorise_embedding(parts, config.embedding_rank)
     workdir = WorkingDirectory(config.output_dir)
     workdir.begin("shrink", config)
     _keep_origin(config.init_checkpoint, workdir)

@@ -19,7 +19,7 @@ ROWS = 4000
 def classifier(tmp_path_factory):
     """Its vocabulary is long enough for the table to show in the size of a file."""
     vocabulary = vocabulary_of([*classifiers.VOCABULARY.tokens[5:], *map(str, range(1000, 1000 + ROWS))])
-    parts = factorise_embedding(classifiers.random_parts(vocabulary), 4, np.ones(vocabulary.size))
+    parts = factorise_embedding(classifiers.random_parts(vocabulary), 4)
     return classifiers.on_disk(tmp_path_factory.mktemp("factorised") / "run", parts)
 
 

@@ -34,8 +34,8 @@ def profile(
 
     Attention is counted with its own products. ONNX Runtime's LSTM multiplies its inputs by their weights for all
     tokens at once before it steps through them: in fp32 those products are timed alone, in a graph of nothing else,
-    and taken from the recurrence to the matrix products; in int8 they stay in the recurrence. Sessions have ONNX Runtime's
-    own settings, one operator after the other, so that the parts add up; our client runs two directions at once.
+    and taken from the recurrence to the matrix products; in int8 they stay in the recurrence. Sessions have ONNX
+    Runtime's own settings, one operator after the other, so that the parts add up; our client runs two at once.
 
     Args:
         paths: .onnx by side.

@@ -41,7 +41,7 @@ from benchmarks.inference_cells import (
 )
 from benchmarks.inference_figures import REFERENCE, REFERENCE_RUNTIME, cell_figures, json_line, summary
 from benchmarks.inference_models import MAX_SEQ_LENGTH, MODELS, TINY_MODELS
-from benchmarks.inference_profile import profile, tokeniser_speeds
+from benchmarks.inference_profile import BATCH_SIZES, profile, tokeniser_speeds
 from benchmarks.inference_rounds import Rounds
 from benchmarks.inference_runtimes import RUNTIMES
 from benchmarks.inference_side import encoder
@@ -113,7 +113,7 @@ def measure() -> dict:
     if load_before > _BUSY * (os.cpu_count() or 1):
         note = "threads that spin while they wait, which are the peers', suffer most from it; don't quote these figures"
         print(f"other work is going on (load {load_before:.1f}): {note}", file=sys.stderr, flush=True)
-    sides, _ = chosen_sides(), chosen_cells()
+    sides, sizes_of_calls = chosen_sides(), {cell.batch_size for cell in chosen_cells()}
     os.makedirs(FLAGS.cache_dir, exist_ok=True)
     inputs_file = os.path.join(FLAGS.cache_dir, "inputs.json")
     inputs = make_inputs(FLAGS.texts_file, encode, SEED)
@@ -141,7 +141,12 @@ def measure() -> dict:
         "titles": {model: network.title for model, network in models().items()},
         "results": figures(measured, sizes, ready),
         "tokeniser": tokeniser_speeds(FLAGS.vocab_file, inputs["cells"][LATENCY.name]["batches"], encode),
-        "profile": profile(onnx_paths, encode(inputs["largest"], MAX_SEQ_LENGTH), FLAGS.threads),
+        "profile": profile(
+            onnx_paths,
+            encode(inputs["largest"], MAX_SEQ_LENGTH),
+            FLAGS.threads,
+            [size for size in BATCH_SIZES if size in sizes_of_calls],
+        ),
         "summary": summary(measured, sizes),
     }
     rounds.remove()

@@ -27,23 +27,27 @@ BATCH_SIZES = (1, 32)
 _CALLS = {1: 30, 32: 3}
 
 
-def profile(paths: dict[str, str], token_ids: Sequence[int], threads: int) -> dict[str, dict[str, dict[str, float]]]:
+def profile(
+    paths: dict[str, str], token_ids: Sequence[int], threads: int, batch_sizes: Sequence[int]
+) -> dict[str, dict[str, dict[str, float]]]:
     """Milliseconds of a call by part.
 
     Attention is counted with its own products. ONNX Runtime's LSTM multiplies its inputs by their weights for all
     tokens at once before it steps through them: in fp32 those products are timed alone, in a graph of nothing else,
-    and taken from the recurrence to the matrix products; in int8 they stay in the recurrence.
+    and taken from the recurrence to the matrix products; in int8 they stay in the recurrence. Sessions have ONNX
+    Runtime's own settings, one operator after the other, so that the parts add up; our client runs two at once.
 
     Args:
         paths: .onnx by side.
         token_ids: of one text.
         threads: of the session.
+        batch_sizes: of `BATCH_SIZES`.
 
     Returns:
         By side, then by batch size ("1", "32"): milliseconds by `PARTS`.
     """
     return {
-        side: {str(size): parts_of(path, np.array([token_ids] * size, np.int32), threads) for size in BATCH_SIZES}
+        side: {str(size): parts_of(path, np.array([token_ids] * size, np.int32), threads) for size in batch_sizes}
         for side, path in paths.items()
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.inference_cells import CELLS, IDS, TOKENS
 from benchmarks.inference_figures import TARGETS
-from benchmarks.inference_profile import BATCH_SIZES, PARTS
+from benchmarks.inference_profile import PARTS
 from benchmarks.inference_runtimes import RUNTIMES
 from chemkd_tf.atomic import atomic_write
 
@@ -119,10 +119,15 @@ def _by_tokens(results: dict[str, Any], batch_size: int) -> str:
 
 def _profile(results: dict[str, Any]) -> str:
     rows = [
-        [results["titles"][side.split("/")[0]], _title(side.split("/")[1]), str(size)]
-        + [f"{found[str(size)][part]:.2f}" for part in PARTS]
+        [
+            results["titles"][side.split("/")[0]],
+            _title(side.split("/")[1]),
+            size,
+            *(f"{parts[part]:.2f}" for part in PARTS),
+        ]
         for side, found in results["profile"].items()
-        for size in BATCH_SIZES
+        for model, runtime in [side.split("/")]
+        for size, parts in found.items()
     ]
     return _markdown(["model", "runtime", "texts", *PARTS], rows) if rows else ""
 

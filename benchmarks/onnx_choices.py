@@ -73,7 +73,7 @@ def ways_to_run(path: str) -> dict[str, Callable[[np.ndarray], Any]]:
         "one thread": one_stream(1, "0"),
         "one stream": one_stream(2, "0"),
         "one stream, spinning": one_stream(2, "1"),
-        "two streams (client)": client.OnnxModel(path, 2),
+        "directions at once (a batch: one stream)": client.OnnxModel(path, 2, directions_at_once=True),
     }
 
 

@@ -142,12 +142,11 @@ def load_exported(path: str, threads: int) -> Answer:
     from chemkd_tf.export import client
 
     run = client.RUNTIMES[os.path.splitext(path)[1]](path, threads)
-    at_once = run.rows_at_once
 
     def answer(token_ids: np.ndarray) -> np.ndarray:
-        lengths = np.count_nonzero(token_ids, axis=1)
+        lengths, at_once = np.count_nonzero(token_ids, axis=1), run.rows_at_once(len(token_ids))
         parts = [slice(start, start + at_once) for start in range(0, len(token_ids), at_once)]
-        return np.concatenate([run(np.ascontiguousarray(token_ids[part, : lengths[part].max()])) for part in parts])
+        return np.concatenate(run([np.ascontiguousarray(token_ids[part, : lengths[part].max()]) for part in parts]))
 
     return answer
 

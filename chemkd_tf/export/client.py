@@ -12,9 +12,9 @@ It lies beside every exported .onnx and .tflite and needs numpy and the model's 
 import json
 import os
 import re
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _IDEOGRAPHS = (
 # Places where a text may be cut in two without parting a word.
 _BOUNDARY = re.compile("[ \t\n\r\u3000\u4e00-\u9fff]")
 _CHARACTERS_AT_ONCE = 1024
-_BACKWARD = re.compile(r"bilstm_\d+_reverse")  # name of an operator
+_LARGEST_TWICE = 64 << 20  # bytes of a model
 _TEXTS_AT_ONCE = 1024
 
 
@@ -152,72 +152,44 @@ def _is_punctuation(character: str) -> bool:
 class OnnxModel:
     """An .onnx in ONNX Runtime; threads may share it.
 
-    Args:
-        path: the model.
-        num_threads: cores to use; 0: all of them.
-        directions_at_once: for a single text, run both directions of a BiLSTM at the same time: for two cores that have
-            nothing else to do. Where they have, the directions wait for each other. The model is then in memory twice.
-    """
-
-    rows_at_once = 16  # more gain nothing, and short texts wait for long ones
-
-    def __init__(self, path: str, num_threads: int, directions_at_once: bool = False):
-        num_threads = num_threads or os.cpu_count() or 1
-        self._several = self._one = _session(path, intra_op_num_threads=num_threads)
-        if directions_at_once and num_threads > 1:
-            # The rows of a batch are shared out among the threads anyway, with less waiting than two streams have.
-            self._one = _two_streams(path, num_threads) or self._several
-
-    def __call__(self, token_ids: np.ndarray) -> np.ndarray:
-        """Maps int32 `[B, T]` to float32 `[B, C]`."""
-        session = self._one if len(token_ids) == 1 else self._several
-        return session.run(None, {"token_ids": token_ids})[0]
-
-
-def _session(path: str, plan: str = "", **settings):
-    """Returns a session of ONNX Runtime.
+    All cores work on a single text; of many, each core takes rows of its own and waits for no other. A small model is
+    in memory twice for that.
 
     Args:
         path: the model.
-        plan: file that says which operators one thread runs in turn; ONNX Runtime writes it where there is none.
-        **settings: of its SessionOptions.
+        num_threads: cores to use; 0: all of them. 1 is right where many threads ask: with more, ONNX Runtime's threads
+            spin while they wait for work.
     """
+
+    def __init__(self, path: str, num_threads: int):
+        self._num_threads = num_threads or os.cpu_count() or 1
+        self._together = _onnx_session(path, self._num_threads)
+        self._by_rows = None
+        if self._num_threads > 1 and os.path.getsize(path) <= _LARGEST_TWICE:
+            self._by_rows = _onnx_session(path, 1)
+            self._threads = ThreadPoolExecutor(self._num_threads)
+
+    def rows_at_once(self, num_rows: int) -> int:
+        """Rows of a batch where so many wait: more gain nothing, and short texts wait for long ones."""
+        return min(16, -(-num_rows // self._num_threads) if self._by_rows else num_rows)
+
+    def __call__(self, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Maps each int32 `[B, T]` to float32 `[B, C]`."""
+        if self._by_rows is None or len(batches) == 1:
+            return [_run(self._together, batch) for batch in batches]
+        return list(self._threads.map(lambda batch: _run(self._by_rows, batch), batches))
+
+
+def _onnx_session(path: str, num_threads: int):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    for name, value in settings.items():
-        setattr(options, name, value)
-    # Threads that wait for work by spinning take the cores from whoever else calls.
-    for kind in ("intra", "inter"):
-        options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
-    if plan:
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
-        options.add_session_config_entry("session.node_partition_config_file", plan)
+    options.intra_op_num_threads = num_threads
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _two_streams(path: str, num_threads: int):
-    """Returns a session that runs both directions of a BiLSTM at once, or None where there is none.
-
-    By itself ONNX Runtime runs what one device has in a single stream, also with ORT_PARALLEL.
-    """
-    # One of the threads between operators is the caller's, which waits.
-    settings = {"intra_op_num_threads": max(1, num_threads // 2), "inter_op_num_threads": 3}
-    with tempfile.TemporaryDirectory() as folder:
-        plan = os.path.join(folder, "streams.json")
-        _session(path, plan, **settings)
-        if not os.path.exists(plan):  # another version of ONNX Runtime
-            return None
-        with open(plan, encoding="utf-8") as file:
-            streams = json.load(file)
-        (nodes,) = streams["streams"]
-        backward = [name for name in nodes if _BACKWARD.match(name)]
-        if not backward:
-            return None
-        forward = [name for name in nodes if not _BACKWARD.match(name)]
-        with open(plan, "w", encoding="utf-8") as file:
-            json.dump({**streams, "streams": [forward, backward], "devices": streams["devices"] * 2}, file)
-        return _session(path, plan, **settings)
+def _run(session, token_ids: np.ndarray) -> np.ndarray:
+    return session.run(None, {"token_ids": token_ids})[0]
 
 
 class LiteRtModel:
@@ -228,8 +200,6 @@ class LiteRtModel:
         num_threads: cores to use; 0: one. Its products are too small to be worth sharing.
     """
 
-    rows_at_once = 1  # its graph takes one text, of any length
-
     def __init__(self, path: str, num_threads: int):
         from ai_edge_litert.interpreter import Interpreter
 
@@ -238,8 +208,15 @@ class LiteRtModel:
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._shape = None
 
-    def __call__(self, token_ids: np.ndarray) -> np.ndarray:
-        """Maps int32 `[1, T]` to float32 `[1, C]`."""
+    def rows_at_once(self, num_rows: int) -> int:
+        """One: its graph takes one text, of any length."""
+        return 1
+
+    def __call__(self, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Maps each int32 `[1, T]` to float32 `[1, C]`."""
+        return [self._answer(token_ids) for token_ids in batches]
+
+    def _answer(self, token_ids: np.ndarray) -> np.ndarray:
         if token_ids.shape != self._shape:
             self._interpreter.resize_tensor_input(self._input, token_ids.shape)
             self._interpreter.allocate_tensors()
@@ -260,7 +237,6 @@ class Classifier:
     Args:
         model_path: the .onnx or .tflite; artefact.json and the vocabulary lie beside it.
         num_threads: cores to use; 0: as many as serve, which is all for an .onnx and one for a .tflite.
-        **runtime_settings: of the runtime's class, such as `directions_at_once` of `OnnxModel`.
 
     Attributes:
         labels: name of each class, in the order of the probabilities.
@@ -273,7 +249,7 @@ class Classifier:
         ModuleNotFoundError: the model's runtime is not installed.
     """
 
-    def __init__(self, model_path: str, num_threads: int = 0, **runtime_settings):
+    def __init__(self, model_path: str, num_threads: int = 0):
         suffix = os.path.splitext(model_path)[1]
         if suffix not in RUNTIMES:
             raise ValueError(f"{model_path}: neither of {' '.join(RUNTIMES)}")
@@ -284,7 +260,7 @@ class Classifier:
             tokens = read_vocabulary(file.read())
         self.labels = self.description["labels"]
         self.tokenizer = Tokenizer(tokens, self.description["do_lower_case"])
-        self._model = RUNTIMES[suffix](model_path, num_threads, **runtime_settings)
+        self._model = RUNTIMES[suffix](model_path, num_threads)
         self._max_seq_length = self.description["max_seq_length"]
         self._pad_id = self.description["pad_id"]
 
@@ -293,9 +269,11 @@ class Classifier:
         rows = [self.tokenizer.encode(text, self._max_seq_length) for text in texts]
         answers = np.empty((len(rows), len(self.labels)), np.float32)
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        for start in range(0, len(rows), self._model.rows_at_once):
-            chosen = order[start : start + self._model.rows_at_once]
-            answers[chosen] = self._model(self._padded([rows[index] for index in chosen]))
+        size = max(1, self._model.rows_at_once(len(rows)))
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        found = self._model([self._padded([rows[index] for index in batch]) for batch in batches])
+        for batch, probabilities in zip(batches, found, strict=True):
+            answers[batch] = probabilities
         return answers
 
     def classify(self, texts: Iterable[str | bytes]) -> list[str]:

@@ -1,13 +1,11 @@
 """Classifiers with random weights, of any shape: what an export has to carry over, without the training."""
 
-import os
-
 import numpy as np
 import tensorflow as tf
 
 from chemkd_tf.models.architecture import StudentArchitecture
-from chemkd_tf.models.classifier import WEIGHTS_FILE, ClassifierDescription, TextClassifier
-from chemkd_tf.text.vocabulary import save_vocabulary, vocabulary_of
+from chemkd_tf.models.classifier import ClassifierDescription, ClassifierParts, TextClassifier
+from chemkd_tf.text.vocabulary import vocabulary_of
 
 CHARACTERS = "的一是在化学反应度酸碱盐水氢氧温压力钠硫甲醇溶液浓制备方法测定用为和中将加入搅拌检修"
 PIECES = [*CHARACTERS, *"abh2so4，。（）", "##2", "##so", "##4", "15", "##℃", "na", "##oh", "𠀀", "😀"]
@@ -32,17 +30,14 @@ ODD = {
 
 def make(folder, architecture=STUDENT, pooling: str = "max", seed: int = 1) -> TextClassifier:
     """Writes a classifier into `folder`, large weights so that its answers differ, and loads it."""
-    vocabulary_file = os.path.join(folder, "pieces.txt")
-    save_vocabulary(vocabulary_of(PIECES), vocabulary_file)
     description = ClassifierDescription(architecture, LABELS, pooling, TOKENS, do_lower_case=True)
-    description.save(str(folder), vocabulary_file)
     network = description.build()
     rng = np.random.default_rng(seed)
     for variable in network.weights:
         if not variable.path.endswith(("gamma", "beta")):
             width = 1.0 if "classifier" in variable.path else 0.3
             variable.assign(rng.normal(size=variable.shape, scale=width))
-    network.save_weights(os.path.join(folder, WEIGHTS_FILE))
+    ClassifierParts(description, vocabulary_of(PIECES), network).save(str(folder))
     return TextClassifier(str(folder))
 
 

@@ -10,14 +10,13 @@ import threading
 import time
 
 import numpy as np
-import onnx as onnx_format
 import pipeline
 import psutil
 import pytest
 from export.random_classifier import LABELS, ODD, expected, expected_of_texts, make, texts, token_rows
 
 from chemkd_tf.errors import InputError
-from chemkd_tf.export import client, onnx, onnx_bilstm
+from chemkd_tf.export import client, onnx
 from chemkd_tf.export.formats import load_predictor
 from chemkd_tf.models.classifier import TextClassifier
 from chemkd_tf.stages import classify
@@ -64,22 +63,30 @@ def call_from_threads(answers: client.Classifier, seconds: float) -> int:
 
 
 @pytest.mark.parametrize("file", [0, 1], ids=["fp32", "int8"])
-@pytest.mark.parametrize("directions_at_once", [False, True])
-def test_eight_threads_share_one_session(exported, file, directions_at_once):
-    answers = client.Classifier(exported[file], num_threads=2, directions_at_once=directions_at_once)
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_eight_threads_share_one_session(exported, file, num_threads):
+    answers = client.Classifier(exported[file], num_threads=num_threads)
     assert call_from_threads(answers, seconds=0.5) > 8
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean", "cls", "last"])
-def test_both_directions_at_once_give_the_same_answers_and_print_nothing(tmp_path, capfd, pooling):
-    classifier = make(tmp_path, pooling=pooling)
-    path = str(tmp_path / "model.onnx")
-    onnx_format.save(onnx_bilstm.build(classifier), path)
-    at_once = client.OnnxModel(path, 2, directions_at_once=True)
-    assert at_once._one is not at_once._several
-    for row in token_rows(8):
-        np.testing.assert_allclose(at_once(row[None]), expected(classifier, row[None]), rtol=0, atol=1e-5)
-    assert capfd.readouterr().out == ""
+def test_batches_are_shared_out_and_come_back_in_order(classifier, exported):
+    model = client.OnnxModel(exported[0], 2)
+    assert [model.rows_at_once(number) for number in (0, 1, 2, 3, 31, 1000)] == [0, 1, 1, 2, 16, 16]
+    rows = token_rows(9)
+    for sizes in ([9], [1, 2, 6], [3, 3, 3]):
+        starts = np.cumsum([0, *sizes])
+        batches = [rows[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+        found = model(batches)
+        assert [len(each) for each in found] == sizes
+        np.testing.assert_allclose(np.concatenate(found), expected(classifier, rows), rtol=0, atol=1e-5)
+
+
+def test_a_large_model_is_in_memory_once(classifier, exported, monkeypatch):
+    monkeypatch.setattr(client, "_LARGEST_TWICE", 1000)
+    model, rows = client.OnnxModel(exported[0], 2), token_rows(5)
+    assert model.rows_at_once(40) == 16 and model._by_rows is None
+    found = np.concatenate(model([rows[:2], rows[2:]]))
+    np.testing.assert_allclose(found, expected(classifier, rows), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -290,12 +290,15 @@ def test_no_text_at_all_gives_no_probability(classifier):
 
 
 def test_a_saved_model_is_exported_into_the_run_s_folder(built, tmp_path, capsys):
-    run(built, built.classifier, **NOT_TRAINING, do_export=True)
-    assert capsys.readouterr().out == f"saved_model: {built.classifier}/export/saved_model/1\n"
+    run(built, built.classifier, **NOT_TRAINING, do_export=True, card_latency=False)
+    export = f"{built.classifier}/export"
+    assert capsys.readouterr().out == f"saved_model: {export}/saved_model/1\nmodel card: {export}/MODEL_CARD.md\n"
 
 
 def test_an_exported_model_predicts_where_no_classifier_lies(built, classifier, tmp_path, capsys):
-    run(built, built.classifier, **NOT_TRAINING, do_export=True, export_dir=str(tmp_path / "export"))
+    run(
+        built, built.classifier, **NOT_TRAINING, do_export=True, card_latency=False, export_dir=str(tmp_path / "export")
+    )
     changes = dict(NOT_TRAINING, do_predict=True, predict_with=str(tmp_path / "export" / "saved_model" / "1"))
     (tmp_path / "texts.txt").write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
     run(built, tmp_path / "elsewhere", **changes, predict_file=str(tmp_path / "texts.txt"), text="酸的溶液")

@@ -16,8 +16,7 @@ from chemkd_tf.models.student import TOKEN_PROJECTION
 
 TOKEN_IDS, PROBABILITIES = "token_ids", "probabilities"
 OPSET, IR_VERSION = 17, 8  # Recent enough for every operator here, old enough for the runtimes of the browser.
-DIRECTIONS = ("forward", "reverse")
-_BELOW_ALL = -4.0  # An LSTM's outputs lie in (-1, 1).
+_BELOW_ALL = -2.0  # An LSTM's outputs lie in (-1, 1).
 
 
 class Graph:
@@ -58,14 +57,13 @@ class Graph:
 
 
 def build(classifier: TextClassifier) -> onnx.ModelProto:
-    """Returns the graph of a classifier on a BiLSTM student; `client.OnnxModel` knows the names of its LSTMs.
+    """Returns the graph of a classifier on a BiLSTM student.
 
     Input: `token_ids` int32 `[B, T]`, B and T from 1 on, padded on the right; what stands behind `max_seq_length` is
     cut off. A row of nothing but padding is taken for a text of one [PAD]: an answer, if not a useful one. Output:
     `probabilities` float32 `[B, C]`.
 
-    The time is the first axis throughout, as the LSTM wants it, so that only the ids are transposed. Each direction is
-    an operator of its own: a runtime may compute both at once.
+    The time is the first axis throughout, as the LSTM wants it: of the inputs only the ids are transposed.
     """
     graph = Graph()
     network, architecture = classifier.network, classifier.description.architecture
@@ -73,15 +71,15 @@ def build(classifier: TextClassifier) -> onnx.ModelProto:
     cut = graph.add("Slice", [TOKEN_IDS, graph.integers(0), graph.integers(length_limit), graph.integers(1)], "cut_ids")
     ids = graph.add("Transpose", [cut], "ids", perm=[1, 0])
     pad_id = graph.constant("pad_id", np.array(classifier.vocabulary.pad_id, np.int32))
-    differs = graph.add("Not", [graph.add("Equal", [ids, pad_id], "is_padding")], "differs")
-    is_token = graph.add("Cast", [differs], "is_token", to=TensorProto.INT32)
-    lengths = graph.add("ReduceSum", [is_token, graph.integers(0)], "real_lengths", keepdims=0)
+    is_token = graph.add("Not", [graph.add("Equal", [ids, pad_id], "is_padding")], "is_token")
+    counted = graph.add("Cast", [is_token], "is_token_counted", to=TensorProto.INT32)
+    lengths = graph.add("ReduceSum", [counted, graph.integers(0)], "real_lengths", keepdims=0)
     lengths = graph.add("Max", [lengths, graph.constant("one_token", np.array(1, np.int32))], "lengths")
 
     sequence = _EMBEDDINGS[architecture.embedding](graph, network, ids)
     for number in range(1, architecture.num_layers + 1):
         sequence, last = _bilstm(graph, network.get_layer(f"bilstm_{number}"), number, sequence, lengths)
-    pooled = _POOLINGS[classifier.description.pooling](graph, sequence, last, is_token)
+    pooled = _POOLINGS[classifier.description.pooling](graph, sequence, last, is_token, lengths)
     head = network.get_layer("classifier")
     kernel, bias = (graph.constant(f"classifier_{name}", getattr(head, name).numpy()) for name in ("kernel", "bias"))
     graph.add("Softmax", [graph.add("Gemm", [pooled, kernel, bias], "logits")], PROBABILITIES, axis=-1)
@@ -113,29 +111,24 @@ _EMBEDDINGS: dict[str, Callable[[Graph, keras.Model, str], str]] = {"token": _to
 
 def _bilstm(
     graph: Graph, layer: keras.layers.Bidirectional, number: int, sequence: str, lengths: str
-) -> tuple[str, list[str]]:
+) -> tuple[str, str]:
     """Adds a layer.
 
     Returns:
-        Its output `[T, B, 2 * units]`, zero at padding, and each direction's last state `[1, B, units]`: the forward
-        one's at the last real token, the backward one's at the first.
+        Its output `[T, B, 2 * units]`, zero at padding, and the last states `[2, B, units]`: the forward direction's at
+        the last real token, the backward one's at the first.
     """
-    outputs, last = [], []
-    for direction, lstm in zip(DIRECTIONS, (layer.forward_layer, layer.backward_layer), strict=True):
-        name = f"bilstm_{number}_{direction}"
-        weights = [graph.constant(f"{name}_{part}", value) for part, value in lstm_weights(lstm.cell).items()]
-        states = [f"{name}_output", f"{name}_last"]
-        graph.add("LSTM", [sequence, *weights, lengths], name, states, hidden_size=lstm.cell.units, direction=direction)
-        outputs.append(states[0])
-        last.append(states[1])
-    # Their axis of directions, 1 long, goes by picking its one entry: about views, such as Squeeze makes, ONNX Runtime
-    # prints a line each where it plans for two streams.
-    joined = graph.add("Concat", outputs, f"joined_{number}", axis=3)
-    return graph.add("Gather", [joined, _first(graph)], f"hidden_{number}", axis=1), last
-
-
-def _first(graph: Graph) -> str:
-    return graph.constant("first", np.array(0, np.int64))
+    name = f"bilstm_{number}"
+    directions = [lstm_weights(lstm.cell) for lstm in (layer.forward_layer, layer.backward_layer)]
+    weights = [
+        graph.constant(f"{name}_{part}", np.concatenate([direction[part] for direction in directions]))
+        for part in directions[0]
+    ]
+    units = layer.forward_layer.cell.units
+    states = [f"{name}_output", f"{name}_last"]
+    graph.add("LSTM", [sequence, *weights, lengths], name, states, hidden_size=units, direction="bidirectional")
+    by_row = graph.add("Transpose", [states[0]], f"{name}_by_row", perm=[0, 2, 1, 3])  # from [T, directions, B, units]
+    return graph.add("Reshape", [by_row, graph.integers(0, 0, 2 * units)], f"hidden_{number}"), states[1]
 
 
 def lstm_weights(cell: keras.layers.LSTMCell) -> dict[str, np.ndarray]:
@@ -155,32 +148,27 @@ def _reordered(gates: np.ndarray) -> np.ndarray:
     return np.concatenate([at_input, output, forget, candidate], axis=-1)
 
 
-def _by_kind(graph: Graph, is_token: str, padding: float, token: float, name: str) -> str:
-    """Adds float32 `[T, B, 1]` with one value at padding, another at tokens: with depth 1, OneHot marks the zeros."""
-    values = graph.constant(f"{name}_values", np.array([token, padding], np.float32))
-    return graph.add("OneHot", [is_token, graph.constant("depth", np.array(1, np.int32)), values], name, axis=-1)
+def _max_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths: str) -> str:
+    is_token = graph.add("Unsqueeze", [is_token, graph.integers(2)], "is_token_of_all")
+    below = graph.constant("below_all", np.array(_BELOW_ALL, np.float32))
+    real = graph.add("Where", [is_token, sequence, below], "real_outputs")
+    return graph.add("ReduceMax", [real], "pooled", axes=[0], keepdims=0)
 
 
-def _max_pooling(graph: Graph, sequence: str, last: list[str], is_token: str) -> str:
-    lowered = graph.add("Add", [sequence, _by_kind(graph, is_token, _BELOW_ALL, 0, "lowering")], "real_outputs")
-    return graph.add("ReduceMax", [lowered], "pooled", axes=[0], keepdims=0)
-
-
-def _mean_pooling(graph: Graph, sequence: str, last: list[str], is_token: str) -> str:
+def _mean_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths: str) -> str:
     """The LSTM's outputs at padding are zero: the sum needs no mask."""
     total = graph.add("ReduceSum", [sequence, graph.integers(0)], "total", keepdims=0)
-    counted = _by_kind(graph, is_token, 0, 1, "counted")
-    count = graph.add("ReduceSum", [counted, graph.integers(0)], "real_count", keepdims=0)
-    count = graph.add("Max", [count, graph.constant("one", np.array(1, np.float32))], "count")
-    return graph.add("Div", [total, count], "pooled")
+    count = graph.add("Cast", [lengths], "count", to=TensorProto.FLOAT)
+    return graph.add("Div", [total, graph.add("Unsqueeze", [count, graph.integers(1)], "count_of_all")], "pooled")
 
 
-def _cls_pooling(graph: Graph, sequence: str, last: list[str], is_token: str) -> str:
-    return graph.add("Gather", [sequence, _first(graph)], "pooled", axis=0)
+def _cls_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths: str) -> str:
+    return graph.add("Gather", [sequence, graph.constant("first", np.array(0, np.int64))], "pooled", axis=0)
 
 
-def _last_pooling(graph: Graph, sequence: str, last: list[str], is_token: str) -> str:
-    return graph.add("Gather", [graph.add("Concat", last, "last", axis=2), _first(graph)], "pooled")
+def _last_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths: str) -> str:
+    by_row = graph.add("Transpose", [last], "last_by_row", perm=[1, 0, 2])
+    return graph.add("Reshape", [by_row, graph.integers(0, -1)], "pooled")
 
 
 _POOLINGS: dict[str, Callable[..., str]] = {

@@ -141,13 +141,16 @@ def load_exported(path: str, threads: int) -> Answer:
     """Our .onnx, or any .tflite, by the client that lies beside it: as many rows at once as it takes."""
     from chemkd_tf.export import client
 
-    run = client.RUNTIMES[os.path.splitext(path)[1]](path, threads)
+    classifier = client.Classifier(path, threads)
+    run = classifier._model
 
     def answer(token_ids: np.ndarray) -> np.ndarray:
         lengths, at_once = np.count_nonzero(token_ids, axis=1), run.rows_at_once(len(token_ids))
         parts = [slice(start, start + at_once) for start in range(0, len(token_ids), at_once)]
-        return np.concatenate(run([np.ascontiguousarray(token_ids[part, : lengths[part].max()]) for part in parts]))
+        found = run(parts, lambda part: np.ascontiguousarray(token_ids[part, : lengths[part].max()]))
+        return np.concatenate(found)
 
+    answer.classify = classifier.classify  # as its users have it: texts are tokenised while others are answered
     return answer
 
 

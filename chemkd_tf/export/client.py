@@ -13,8 +13,9 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,8 @@ _IDEOGRAPHS = (
 # Places where a text may be cut in two without parting a word.
 _BOUNDARY = re.compile("[ \t\n\r\u3000\u4e00-\u9fff]")
 _CHARACTERS_AT_ONCE = 1024
+Batch = Any  # whatever `prepare` takes
+Prepare = Callable[[Batch], np.ndarray]
 _LARGEST_TWICE = 64 << 20  # bytes of a model
 _TEXTS_AT_ONCE = 1024
 
@@ -173,11 +176,11 @@ class OnnxModel:
         """Rows of a batch where so many wait: more gain nothing, and short texts wait for long ones."""
         return min(16, -(-num_rows // self._num_threads) if self._by_rows else num_rows)
 
-    def __call__(self, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Maps each int32 `[B, T]` to float32 `[B, C]`."""
+    def __call__(self, batches: Sequence[Batch], prepare: Prepare) -> list[np.ndarray]:
+        """Maps each batch, `prepare`d to int32 `[B, T]`, to float32 `[B, C]`; one is prepared while others run."""
         if self._by_rows is None or len(batches) == 1:
-            return [_run(self._together, batch) for batch in batches]
-        return list(self._threads.map(lambda batch: _run(self._by_rows, batch), batches))
+            return [_run(self._together, prepare(batch)) for batch in batches]
+        return list(self._threads.map(lambda batch: _run(self._by_rows, prepare(batch)), batches))
 
 
 def _onnx_session(path: str, num_threads: int):
@@ -212,9 +215,9 @@ class LiteRtModel:
         """One: its graph takes one text, of any length."""
         return 1
 
-    def __call__(self, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Maps each int32 `[1, T]` to float32 `[1, C]`."""
-        return [self._answer(token_ids) for token_ids in batches]
+    def __call__(self, batches: Sequence[Batch], prepare: Prepare) -> list[np.ndarray]:
+        """Maps each batch, `prepare`d to int32 `[1, T]`, to float32 `[1, C]`."""
+        return [self._answer(prepare(batch)) for batch in batches]
 
     def _answer(self, token_ids: np.ndarray) -> np.ndarray:
         if token_ids.shape != self._shape:
@@ -266,12 +269,12 @@ class Classifier:
 
     def __call__(self, texts: Iterable[str | bytes]) -> np.ndarray:
         """Returns the probabilities of any number of texts, float32 `[N, C]`; short ones don't wait for long ones."""
-        rows = [self.tokenizer.encode(text, self._max_seq_length) for text in texts]
-        answers = np.empty((len(rows), len(self.labels)), np.float32)
-        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        size = max(1, self._model.rows_at_once(len(rows)))
+        texts = list(texts)
+        answers = np.empty((len(texts), len(self.labels)), np.float32)
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        size = max(1, self._model.rows_at_once(len(texts)))
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        found = self._model([self._padded([rows[index] for index in batch]) for batch in batches])
+        found = self._model(batches, lambda batch: self._token_ids([texts[index] for index in batch]))
         for batch, probabilities in zip(batches, found, strict=True):
             answers[batch] = probabilities
         return answers
@@ -294,12 +297,11 @@ class Classifier:
         for probabilities in self(texts):
             yield self.labels[probabilities.argmax()], probabilities
 
-    def _padded(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        """Returns int32 `[B, T]`; the last row is the longest."""
-        token_ids = np.full((len(rows), len(rows[-1])), self._pad_id, np.int32)
-        for index, row in enumerate(rows):
-            token_ids[index, : len(row)] = row
-        return token_ids
+    def _token_ids(self, texts: Sequence[str | bytes]) -> np.ndarray:
+        """Returns int32 `[B, T]`, T of the longest."""
+        rows = [self.tokenizer.encode(text, self._max_seq_length) for text in texts]
+        longest = max(map(len, rows))
+        return np.array([row + [self._pad_id] * (longest - len(row)) for row in rows], np.int32)
 
 
 def read_vocabulary(content: bytes) -> list[str]:

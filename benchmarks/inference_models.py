@@ -81,16 +81,16 @@ def write_classifier(network: Network, vocab_file: str, folder: str) -> str:
     import keras
 
     from chemkd_tf.models.checkpoints import save_weights
-    from chemkd_tf.models.classifier import ClassifierDescription
+    from chemkd_tf.models.classifier import ClassifierDescription, ClassifierParts
     from chemkd_tf.text.vocabulary import load_vocabulary
 
     keras.utils.set_random_seed(SEED)
-    size = len(load_vocabulary(vocab_file).tokens)
-    architecture = dataclasses.replace(network.architecture, vocabulary_size=size)
+    vocabulary = load_vocabulary(vocab_file)
+    architecture = dataclasses.replace(network.architecture, vocabulary_size=vocabulary.size)
     labels = tuple(f"class {number}" for number in range(NUM_CLASSES))
     description = ClassifierDescription(architecture, labels, network.pooling, MAX_SEQ_LENGTH, True)
     built = description.build()
     os.makedirs(folder, exist_ok=True)
-    description.save(folder, vocab_file)
+    ClassifierParts(description, vocabulary, built).save_description(folder)
     save_weights(built, os.path.join(folder, _DONE_FILE))
     return folder

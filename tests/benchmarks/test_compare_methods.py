@@ -69,6 +69,8 @@ class Comparison:
                 f"--output_dir={self.output}", f"--script_dir={self.scripts}", *flags,
             ],
             cwd=pipeline.ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            # A shell's background job ignores Ctrl-C, and so does all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def run(self, *flags, status=0):

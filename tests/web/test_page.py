@@ -15,10 +15,9 @@ import tiny
 
 from chemkd_tf.export.formats import FORMATS
 from chemkd_tf.models.architecture import StudentArchitecture
-from chemkd_tf.models.checkpoints import save_weights
-from chemkd_tf.models.classifier import WEIGHTS_FILE, ClassifierDescription, TextClassifier
+from chemkd_tf.models.classifier import ClassifierDescription, ClassifierParts, TextClassifier
 from chemkd_tf.text.tokenization import BertTokenizer
-from chemkd_tf.text.vocabulary import save_vocabulary, vocabulary_of
+from chemkd_tf.text.vocabulary import vocabulary_of
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +58,6 @@ def classifier(tmp_path_factory):
     characters = sorted(set("".join(SENTENCES).lower()) - set(" "))
     kept = [character for number, character in enumerate(characters) if number % 3]
     vocabulary = vocabulary_of([*kept, *("##" + character for character in kept if character.isascii())])
-    save_vocabulary(vocabulary, f"{folder}/vocabulary.txt")
     description = ClassifierDescription(
         StudentArchitecture(vocabulary_size=vocabulary.size, num_layers=3, hidden_dim=40, max_sequence_length=64),
         LABELS, "mean", 64, True,
@@ -70,8 +68,7 @@ def classifier(tmp_path_factory):
     # No class is the favourite of all sentences.
     logits = network(BertTokenizer(vocabulary).encode(SENTENCES, description.max_seq_length))
     head.bias.assign_sub(np.mean(logits, axis=0))
-    save_weights(network, f"{folder}/{WEIGHTS_FILE}")
-    description.save(folder, f"{folder}/vocabulary.txt")
+    ClassifierParts(description, vocabulary, network).save(folder)
     return TextClassifier(folder)
 
 

@@ -20,7 +20,9 @@ def built(tmp_path_factory):
     return pipeline.build(tmp_path_factory)
 
 
-@pytest.mark.parametrize("stage", ["pretraining", "distillation", "classification"])
+@pytest.mark.parametrize(
+    "stage", [pytest.param("pretraining", marks=pytest.mark.slow), "distillation", "classification"]
+)
 def test_two_replicas_make_the_model_that_one_makes(built, tmp_path, stage):
     script, run, weights_file, changes = {
         "pretraining": (

@@ -159,6 +159,7 @@ def test_the_figures_are_those_of_the_predictions(comparison):
     assert not list(comparison.output.glob("runs/**/checkpoints"))
 
 
+@pytest.mark.slow
 def test_changed_flags_make_new_runs_and_old_ones_are_never_reported(comparison):
     comparison.run()
     before = comparison.row("layered")["accuracy"]
@@ -226,6 +227,7 @@ def test_two_runners_at_once_share_the_runs(comparison):
     assert comparison.results()["runs_done"] == 16
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_the_others_go_on(comparison):
     needs_it = "--init_checkpoint={classifier:layered} --share_right=1"
     after = f'\n[[methods]]\nname = "after"\nclassifier_flags = "{needs_it}"\nsizes = [30]\n'

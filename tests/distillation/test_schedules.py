@@ -264,6 +264,7 @@ def test_a_run_killed_in_any_phase_goes_on_in_it(whole, tmp_path, last_step):
     assert (steps, kept) == (STEPS, [])
 
 
+@pytest.mark.slow
 def test_a_phase_that_has_converged_ends_early_and_the_next_begins(tmp_path):
     model, steps, _ = run(tmp_path, converged_at=4)
     assert steps == 4 + 5  # the hidden stage made 3 of its 6 updates

@@ -133,7 +133,8 @@ def test_without_replacement_no_teacher_is_needed(labelled, teacher, tmp_path):
     assert any(text.startswith("工作人员") and text[22:] != long[22:] for text in read_labelled(made.output_file).texts)
 
 
-@pytest.mark.parametrize("chunk", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", [0, 2])
 def test_a_run_that_died_goes_on_and_writes_the_same_bytes(labelled, teacher, tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(stage, "TEXTS_AT_ONCE", 2)
     whole = config(labelled, teacher, output_file=str(tmp_path / "whole.tsv"))

@@ -43,6 +43,7 @@ def test_it_is_distilled_and_saved_as_an_encoder_of_its_own_shape(built, student
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_on_it(built, student, tmp_path):
     settings = pipeline.classification(
         built, tmp_path / "classifier", init_checkpoint=student[0], num_train_epochs=1.0, do_eval=True

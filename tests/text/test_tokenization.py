@@ -131,6 +131,7 @@ def test_offsets_point_into_the_normalised_text():
     assert ids.to_list()[0][4] == VOCABULARY.unknown_id
 
 
+@pytest.mark.slow
 def test_tokenises_in_a_saved_model_without_this_package(tmp_path):
     class Served(tf.Module):
         def __init__(self):

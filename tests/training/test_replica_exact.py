@@ -96,12 +96,15 @@ def test_one_replica_and_two_make_the_same_updates(kind, clip_norm):
 
 # One row a micro-batch on two replicas; of the last global batch most micro-batches weigh nothing.
 @pytest.mark.parametrize("kind", ["pretraining", "distillation"])
-@pytest.mark.parametrize("num_replicas", [1, 2])
+@pytest.mark.parametrize("num_replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_micro_batches_make_the_same_updates(kind, num_replicas):
     assert_same_training(train(kind, 1, 0.05), train(kind, num_replicas, 0.05, micro_batches=3))
 
 
-@pytest.mark.parametrize(("num_replicas", "micro_batches"), [(1, 1), (2, 1), (2, 3)])
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in ((1, 1), (2, 3))]
+
+
+@pytest.mark.parametrize(("num_replicas", "micro_batches"), [(2, 1), *SLOW])
 def test_xla_makes_the_same_updates(num_replicas, micro_batches):
     compiled = train("pretraining", num_replicas, 0.05, micro_batches, use_xla=True)
     assert_same_training(train("pretraining", 1, 0.05), compiled)

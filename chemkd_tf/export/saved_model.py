@@ -58,8 +58,6 @@ def export(classifier: TextClassifier, folder: str) -> list[str]:
                 "serving_default": module.classify_texts.get_concrete_function(),
                 "token_ids": module.classify_token_ids.get_concrete_function(),
             },
-            # Nobody trains what is served; the graph would hold every LSTM a second time.
-            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
     return [folder]
 

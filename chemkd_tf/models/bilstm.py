@@ -19,7 +19,7 @@ class Bidirectional(keras.layers.Bidirectional):
 
     Attributes:
         always_fused: one operation for each direction whatever the machine, for a graph that is traced here and runs
-            elsewhere; the operation has kernels for both kinds of device.
+            elsewhere; the operation has kernels for both kinds of device. The graph has no gradient then.
     """
 
     always_fused = False
@@ -32,8 +32,9 @@ class Bidirectional(keras.layers.Bidirectional):
         lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
         forward = tf.transpose(sequences, [1, 0, 2])
         backward = tf.reverse_sequence(forward, lengths, seq_axis=0, batch_axis=1)
+        one_direction = inference_lstm if self.always_fused else fused_lstm
         outputs = [
-            fused_lstm(x, cell.kernel, cell.recurrent_kernel, cell.bias)
+            one_direction(x, cell.kernel, cell.recurrent_kernel, cell.bias)
             for x, cell in ((forward, self.forward_layer.cell), (backward, self.backward_layer.cell))
         ]
         outputs[1] = tf.reverse_sequence(outputs[1], lengths, seq_axis=0, batch_axis=1)
@@ -55,22 +56,17 @@ def fused_lstm(sequence: tf.Tensor, kernel: tf.Variable, recurrent_kernel: tf.Va
     return _fused_lstm(sequence, *map(tf.convert_to_tensor, (kernel, recurrent_kernel, bias)))
 
 
+def inference_lstm(
+    sequence: tf.Tensor, kernel: tf.Variable, recurrent_kernel: tf.Variable, bias: tf.Variable
+) -> tf.Tensor:
+    """`fused_lstm` without its gradient, about whose absence whoever loads a SavedModel would be warned."""
+    inputs = _inputs_of_the_kernel(sequence, *map(tf.convert_to_tensor, (kernel, recurrent_kernel, bias)))
+    return tf.raw_ops.BlockLSTMV2(**inputs, cell_clip=-1.0).h
+
+
 @tf.custom_gradient
 def _fused_lstm(sequence, kernel, recurrent_kernel, bias):
-    zero_state = tf.zeros([tf.shape(sequence)[1], recurrent_kernel.shape[0]])
-    no_peephole = tf.zeros([recurrent_kernel.shape[0]])
-    inputs = {
-        "seq_len_max": tf.shape(sequence, tf.int64)[0],
-        "x": sequence,
-        "cs_prev": zero_state,
-        "h_prev": zero_state,
-        "w": tf.concat([kernel, recurrent_kernel], axis=0),
-        "wci": no_peephole,
-        "wcf": no_peephole,
-        "wco": no_peephole,
-        "b": bias,
-        "use_peephole": False,
-    }
+    inputs = _inputs_of_the_kernel(sequence, kernel, recurrent_kernel, bias)
     memory = tf.raw_ops.BlockLSTMV2(**inputs, cell_clip=-1.0)
 
     def gradient(h_grad):
@@ -82,6 +78,23 @@ def _fused_lstm(sequence, kernel, recurrent_kernel, bias):
         return grads.x_grad, kernel_grad, recurrent_grad, grads.b_grad
 
     return memory.h, gradient
+
+
+def _inputs_of_the_kernel(sequence, kernel, recurrent_kernel, bias):
+    zero_state = tf.zeros([tf.shape(sequence)[1], recurrent_kernel.shape[0]])
+    no_peephole = tf.zeros([recurrent_kernel.shape[0]])
+    return {
+        "seq_len_max": tf.shape(sequence, tf.int64)[0],
+        "x": sequence,
+        "cs_prev": zero_state,
+        "h_prev": zero_state,
+        "w": tf.concat([kernel, recurrent_kernel], axis=0),
+        "wci": no_peephole,
+        "wcf": no_peephole,
+        "wco": no_peephole,
+        "b": bias,
+        "use_peephole": False,
+    }
 
 
 def _fused_kernel_serves(dtype: str) -> bool:

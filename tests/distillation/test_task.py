@@ -200,6 +200,7 @@ def test_one_replica_and_two_make_the_same_student_and_the_teacher_stays(
     assert all((again[path] == teacher[path]).all() for path in teacher)
 
 
+@pytest.mark.slow
 def test_the_student_comes_to_answer_as_its_teacher(built, taught, tmp_path):
     run(built, taught, tmp_path, num_train_epochs=25.0, learning_rate=0.02, unlabelled_batch_size=16, log_every_steps=1)
     lines = lines_of(tmp_path, "train")

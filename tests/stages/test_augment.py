@@ -106,6 +106,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_batch_size_and_the_name
     assert content(tmp_path / "out.tsv") != first
 
 
+@pytest.mark.slow
 def test_variants_alone_in_another_format(labelled, teacher, tmp_path):
     augment(config(labelled, teacher))
     both = read_labelled(str(tmp_path / "out.tsv"))

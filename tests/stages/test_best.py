@@ -73,6 +73,7 @@ def test_the_best_update_is_named_at_the_end_and_when_the_finished_run_is_called
     )
 
 
+@pytest.mark.slow
 def test_the_best_teacher_can_be_distilled_and_leaves_its_best_student(built, teacher, tmp_path):
     config = pipeline.distillation(
         built, tmp_path / "student", teacher_dir=str(teacher[0] / "best"), eval_input_file=built.records,

@@ -55,6 +55,7 @@ def test_a_classifier_learns_on_it(built, student, tmp_path):
         assert json.load(file)["architecture"]["hidden_dim"] == 12
 
 
+@pytest.mark.slow
 def test_it_teaches_a_bilstm_in_its_turn(built, student, tmp_path):
     settings = pipeline.distillation(
         built, tmp_path / "bilstm", teacher_dir=student[0], layer_map=(2,), num_train_steps=1

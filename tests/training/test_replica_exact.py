@@ -79,7 +79,7 @@ def test_the_replicas_get_shares_of_unequal_weight():
 
 
 @pytest.mark.parametrize("kind", ["pretraining", "distillation"])
-@pytest.mark.parametrize("clip_norm", [0.05, 0.0], ids=["clipped", "unclipped"])
+@pytest.mark.parametrize("clip_norm", [0.05, pytest.param(0.0, marks=pytest.mark.slow)], ids=["clipped", "unclipped"])
 def test_one_replica_and_two_make_the_same_updates(kind, clip_norm):
     one, two = (train(kind, num_replicas, clip_norm) for num_replicas in (1, 2))
     assert_same_training(one, two)

@@ -170,6 +170,7 @@ def test_sigterm_ends_a_run_after_the_update_with_a_checkpoint_from_which_it_goe
         np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=0, atol=1e-6, err_msg=one.path)
 
 
+@pytest.mark.slow
 def test_what_was_best_is_judged_after_a_kill_as_without_one(tmp_path):
     losses = {1: 5.0, 2: 3.0, 3: 4.0, 4: 2.0, 5: math.nan, 6: 3.5}
 

@@ -15,6 +15,7 @@ from chemkd_tf.atomic import atomic_folder, atomic_write
 from chemkd_tf.errors import InputError
 from chemkd_tf.export import client, litert_bilstm, litert_tables, litert_transformer
 from chemkd_tf.export.artefact import write_companions
+from chemkd_tf.export.loading import load_client
 from chemkd_tf.models.classifier import TextClassifier
 
 FLOAT_FILE = "fp32.tflite"
@@ -54,22 +55,8 @@ def is_model(path: str) -> bool:
 
 
 def load(path: str) -> client.Classifier:
-    """Returns the client on the model at `path`.
-
-    Raises:
-        InputError: the runtime is missing, or a file that belongs beside the model, or the model is damaged.
-    """
-    try:
-        return client.Classifier(path)
-    except ModuleNotFoundError as error:
-        raise InputError(f"--predict_with={path} needs {error.name}: pip install 'chemkd_tf[litert]'") from None
-    except FileNotFoundError as error:
-        raise InputError(
-            f"--predict_with={path}: {error.filename} is missing; keep the exported folder together"
-        ) from None
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--predict_with={path}: not a model that LiteRT reads ({reason}); export it again") from None
+    """Returns the client on the model at `path`; see `load_client`."""
+    return load_client(path, "litert")
 
 
 def export(classifier: TextClassifier, folder: str) -> list[str]:

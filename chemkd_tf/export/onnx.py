@@ -14,6 +14,7 @@ from chemkd_tf.atomic import atomic_folder
 from chemkd_tf.errors import InputError
 from chemkd_tf.export import client
 from chemkd_tf.export.artefact import describe, write_companions
+from chemkd_tf.export.loading import load_client
 from chemkd_tf.models.classifier import TextClassifier
 
 FLOAT_FILE, INT8_FILE = "fp32.onnx", "int8.onnx"
@@ -37,19 +38,8 @@ def is_model(path: str) -> bool:
 
 
 def load(path: str) -> client.Classifier:
-    """Returns the client on the model at `path`.
-
-    Raises:
-        InputError: the runtime is missing, or a file that belongs beside the model.
-    """
-    try:
-        return client.Classifier(path)
-    except ModuleNotFoundError as error:
-        raise InputError(f"--predict_with={path} needs {error.name}: pip install 'chemkd_tf[onnx]'") from None
-    except FileNotFoundError as error:
-        raise InputError(
-            f"--predict_with={path}: {error.filename} is missing; keep the exported folder together"
-        ) from None
+    """Returns the client on the model at `path`; see `load_client`."""
+    return load_client(path, "onnx")
 
 
 def export(classifier: TextClassifier, folder: str) -> list[str]:

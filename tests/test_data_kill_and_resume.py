@@ -7,6 +7,7 @@ makes to the file system.
 import builtins
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -389,6 +390,10 @@ def blocks_in(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+def has_more_blocks(folder: Path, known: int) -> bool:
+    return len(blocks_in(folder)) > known
+
+
 def start_and_kill(prepared: Prepared, name: str, when: str) -> Path:
     """A run that was killed when there were some blocks ("tokenising") or some shards ("masking")."""
     folder = prepared.folder / name
@@ -415,10 +420,14 @@ def kill_at_random(prepared: Prepared, rng: random.Random, name: str, *flags: st
     blocks: dict[str, tuple[int, int]] = {}
     patience = 1.0  # Grows on a machine that is busier than when the undisturbed run was timed.
     while True:
-        until = prepared.last_block if len(blocks) < prepared.num_blocks - 1 else prepared.end
         process = start(prepared.folder, name, *flags)
-        # Some die before they have begun.
-        time.sleep(rng.uniform(0 if rng.random() < 0.1 else prepared.first_block, until) * patience)
+        if rng.random() < 0.1:  # Some die before they have begun.
+            time.sleep(rng.uniform(0, prepared.first_block))
+        elif len(blocks) < prepared.num_blocks - 1:  # After a block it finishes, however fast the machine is.
+            wait_for(functools.partial(has_more_blocks, folder, len(blocks)), process)
+            time.sleep(rng.uniform(0, (prepared.last_block - prepared.first_block) / prepared.num_blocks))
+        else:
+            time.sleep(rng.uniform(prepared.first_block, prepared.end) * patience)
         was_alive = kill(process)
         assert not end_of_group(process)
         files = content(folder)

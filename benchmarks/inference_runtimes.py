@@ -6,7 +6,9 @@ Everything heavy is imported by the function that needs it: the process of an ON
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,8 @@ import numpy as np
 from benchmarks.inference_models import OURS
 
 Answer = Callable[[np.ndarray], np.ndarray]  # token ids int32 [B, T] to probabilities float32 [B, C]
+_MOST_ROWS = 16  # of a thread, as in our client
+_TRIALS = 3
 _XLA_TOKENS = 16  # XLA compiles anew for every length: its users pad to a multiple
 
 
@@ -155,9 +159,48 @@ def load_exported(path: str, threads: int) -> Answer:
 
 
 def load_bert_onnx(path: str, threads: int) -> Answer:
-    """BERT in a session with all of its own optimisations."""
+    """BERT in a session with all of its own optimisations; several texts in the quicker of our two ways."""
     session = onnx_session(path, threads)
-    return lambda token_ids: session.run(None, onnx_inputs(session, token_ids))[0]
+
+    def together(token_ids: np.ndarray) -> np.ndarray:
+        return session.run(None, onnx_inputs(session, token_ids))[0]
+
+    many: list[Answer] = []
+
+    def answer(token_ids: np.ndarray) -> np.ndarray:
+        if len(token_ids) == 1:
+            return together(token_ids)
+        if not many:  # The second session comes with the first batch: the memory of single texts holds none.
+            many.append(_quicker(together, _by_rows(path, threads)))
+        return many[0](token_ids)
+
+    return answer
+
+
+def _by_rows(path: str, threads: int) -> Answer:
+    """Returns what gives each thread rows of its own, in a session of one thread."""
+    session, pool = onnx_session(path, 1), ThreadPoolExecutor(threads)
+
+    def answer(token_ids: np.ndarray) -> np.ndarray:
+        size = min(_MOST_ROWS, -(-len(token_ids) // threads))
+        parts = [token_ids[start : start + size] for start in range(0, len(token_ids), size)]
+        lengths = [np.count_nonzero(part, axis=1).max() for part in parts]
+        parts = [np.ascontiguousarray(part[:, :length]) for part, length in zip(parts, lengths, strict=True)]
+        return np.concatenate(list(pool.map(lambda part: session.run(None, onnx_inputs(session, part))[0], parts)))
+
+    return answer
+
+
+def _quicker(*answers: Answer) -> Answer:
+    """Returns the one that is soonest done with 32 texts of 128 tokens; the best of three calls each, in turn."""
+    token_ids = np.ones([32, 128], np.int32)
+    least = [float("inf")] * len(answers)
+    for _ in range(_TRIALS):
+        for number, answer in enumerate(answers):
+            started = time.perf_counter()
+            answer(token_ids)
+            least[number] = min(least[number], time.perf_counter() - started)
+    return answers[least.index(min(least))]
 
 
 def load_onnx(path: str, threads: int) -> Answer:

@@ -12,6 +12,7 @@ from benchmarks import (
     distiller,
     inference_table,
     input_pipeline,
+    litert_choices,
     pretraining,
     reference_curves,
     smaller,
@@ -105,6 +106,28 @@ def test_the_tables_of_inference_are_those_of_the_measured_results():
     assert shown == (
         inference_table.table(json.loads(path.read_text("utf-8"))) if path.exists() else "Not measured yet."
     )
+
+
+def test_what_is_said_of_inference_is_what_was_measured():
+    words = " ".join(read("docs/inference.md").split())
+    summary = json.loads(read("docs/results/inference_tinybert.json"))["summary"]
+    one, many = summary["latency_ratio_tinybert"], summary["throughput_ratio_tinybert"]
+    spreads = [
+        f"{found['lowest']:.1f} to {found['highest']:.1f}; floor {floor}" for found, floor in ((one, 3.3), (many, 8))
+    ]
+    assert f"a ratio of {one['ratio']:.2f} for one text (rounds from {spreads[0]})" in words
+    assert f"{many['ratio']:.2f} for 32 ({spreads[1]})" in words
+    models = json.loads(read("docs/results/soak.json"))["models"].values()
+    grown = [f"{found['growth_percent']:.2f} %" for found in models]
+    speeds = [f"{found['texts_per_second']:,.0f}" for found in models]
+    assert f"grew by {grown[0]} (SavedModel), {grown[1]} (LiteRT) and {grown[2]} (ONNX Runtime)" in words
+    assert f"{speeds[0]}, {speeds[1]} and {speeds[2]} texts a second" in words
+    assert not any(found["errors"] or found["wrong"] for found in models)
+
+
+def test_the_table_of_litert_graphs_is_that_of_the_measured_results():
+    shown = re.search(r"<!-- graphs table -->\n(.*?)<!-- end of graphs table -->", read("docs/litert.md"), re.DOTALL)[1]
+    assert shown.strip() == litert_choices.table(json.loads(read("docs/results/litert.json"))["files"])
 
 
 def test_the_curve_of_a_healthy_distillation_is_the_measured_one():

@@ -108,6 +108,20 @@ def test_the_tables_of_inference_are_those_of_the_measured_results():
     )
 
 
+def test_the_ratios_of_inference_in_the_readme_are_those_of_the_measured_results():
+    results = json.loads(read("docs/results/inference.json"))
+    ratio = {name: found["ratio"] for name, found in results["summary"].items()}
+    words = " ".join(read("README.md").split())
+    sides = [results["results"][f"ours/onnx_{precision}"] for precision in ("fp32", "int8")]
+    fp32, int8 = (side["cells"]["strings_128x1"]["median_ms"] for side in sides)
+    assert f"the paper's student takes {fp32:.1f} ms a text" in words
+    assert f"takes {ratio['latency_ratio_bert_base']:.0f} times as long" in words
+    assert f"TinyBERT {ratio['latency_ratio_tinybert']:.1f} times" in words
+    batch = [ratio[f"throughput_ratio_{name}"] for name in ("bert_base", "tinybert")]
+    assert f"for 32 texts at once {batch[0]:.0f} and {batch[1]:.1f} times" in words
+    assert f"In int8 it takes {int8:.1f} ms and 1/{math.floor(ratio['size_ratio_bert_base'])} of" in words
+
+
 def test_what_is_said_of_inference_is_what_was_measured():
     words = " ".join(read("docs/inference.md").split())
     summary = json.loads(read("docs/results/inference_tinybert.json"))["summary"]

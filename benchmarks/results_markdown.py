@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from benchmarks.results_overview import overview
+
 TITLES = {2: "Table 2: methods", 3: "Table 3: what is distilled, and from which layers"}
 _COLUMNS = (
     "method", "student", "parameters", "bytes", "latency, ms", "accuracy", "macro-F1", "95 % interval",
@@ -24,6 +26,7 @@ def tables(results: dict[str, Any]) -> str:
         "rows of a task and size. Costs: wall clock of the updates, CPU time of everything. "
         f"{_MISSING}: not known (yet)."
     ]
+    parts += [overview(results).rstrip("\n")] if overview(results) else []
     for number, title in TITLES.items():
         shown = [row for row in rows if number in row["tables"]]
         for task, size in dict.fromkeys((row["task"], row["num_train"]) for row in shown):

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.experiment import read_experiment
 from benchmarks.experiment_runs import ExperimentRuns
 from benchmarks.results_markdown import tables
+from benchmarks.results_overview import overview
 from benchmarks.splits import make_splits
 from chemkd_tf import flags
 from chemkd_tf.config import ClassificationConfig, DistillationConfig
@@ -202,3 +203,35 @@ def test_the_tables_hold_what_results_json_holds_and_no_more():
     assert lines[4] == ours and lines[-1] == ours
     assert {line.count("|") for line in lines if line.startswith("|")} == {15}
     assert re.search("Fine-tuning seeds 1, 2, 3; distillation seeds 1", text)
+
+
+def test_the_overview_takes_means_over_tasks_and_orders_by_them():
+    def row(method, task, scores, shown=(2,), share=None):
+        return {
+            "method": method, "task": task, "num_train": 200, "tables": list(shown),
+            "scores": [{"seed": seed, "macro_f1": score} for seed, score in scores.items()],
+            "macro_f1": {"mean": sum(scores.values()) / len(scores), "deviation": None} if scores else None,
+            "share_of_teacher": share and {"share": share},
+        }  # fmt: skip
+
+    rows = [
+        row("teacher", "a", {1: 0.8}, (2, 3), 1.0), row("teacher", "b", {1: 0.6}, (2, 3), 1.0),
+        row("undone", "a", {1: 0.9}, (2,), 1.1), row("undone", "b", {}),
+        row("worse", "a", {1: 0.1}, (2,), 0.1), row("worse", "b", {1: 0.2}, (2,), 0.3),
+        row("paper", "a", {1: 0.5, 2: 0.7}, (2, 3), 0.75), row("paper", "b", {1: 0.4, 2: 0.4}, (2, 3), 0.65),
+        row("no_embedding", "a", {1: 0.49}, (3,), 0.6), row("no_embedding", "b", {1: 0.4}, (3,), 0.6),
+        row("no_hidden", "a", {1: 0.3, 2: 0.6, 3: 0.9}, (3,), 0.6), row("no_hidden", "b", {2: 0.35}, (3,), 0.6),
+    ]  # fmt: skip
+    lines = overview({"rows": rows}).splitlines()
+    assert [line for line in lines if line.startswith("#")] == [
+        "## Macro-F1 of all tasks, 200 labels",
+        "## Macro-F1 against paper, 200 labels",
+    ]
+    table = [line for line in lines if line.startswith("|")]
+    methods, ablations = table[2:8], table[10:]
+    order = ["teacher", "paper", "no_hidden", "no_embedding", "worse", "undone"]
+    assert [line.split(" | ")[0].strip("| ") for line in methods] == order
+    assert "| worse | 0.100 | 0.200 | 0.150 | 20.0 % |" in methods
+    assert "| undone | 0.900 | – | – | – |" in methods
+    assert ablations == ["| no_hidden | -0.150 | -0.050 | -0.100 |", "| no_embedding | -0.010 | +0.000 | -0.005 |"]
+    assert overview({"rows": [each for each in rows if each["task"] == "a"]}) == ""

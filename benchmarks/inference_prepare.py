@@ -14,6 +14,7 @@ from benchmarks.inference_runtimes import RUNTIMES, Job
 from benchmarks.inference_side import encoder, padded
 from chemkd_tf import startup
 from chemkd_tf.atomic import write_json
+from chemkd_tf.export.client import pieces_of
 from chemkd_tf.progress import Progress
 
 
@@ -32,7 +33,9 @@ def main(jobs_file: str, answers_file: str) -> None:
         classifier_dir = os.path.join(given["cache_dir"], "classifiers", model)
         write_classifier(networks[model], given["vocab_file"], classifier_dir)
         path = RUNTIMES[runtime].make(Job(model, classifier_dir, given["cache_dir"], given["peer_python"]))
-        answers["sides"][side] = {"path": path, "size_bytes": size_of(path)}
+        beside = pieces_of(path)
+        size = size_of(path) + (size_of(beside) if os.path.exists(beside) else 0)
+        answers["sides"][side] = {"path": path, "size_bytes": size}
         if model not in answers["expected"]:
             answers["expected"][model] = keras_probabilities(classifier_dir, given["check"], given["max_tokens"])
         keras.utils.clear_session(free_memory=True)

@@ -12,7 +12,11 @@ It lies beside every exported .onnx and .tflite and needs numpy and the model's 
 import json
 import os
 import re
+import threading
+import time
 import unicodedata
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -39,6 +43,9 @@ Batch = Any  # whatever `prepare` takes
 Prepare = Callable[[Batch], np.ndarray]
 _LARGEST_TWICE = 64 << 20  # bytes of a model
 _TEXTS_AT_ONCE = 1024
+DIRECTIONS = ("forward", "backward")
+_LEAST_SHARED = 64  # tokens; a shorter text is classified before a second thread has woken up
+_SHORT_NAPS = 1000  # some milliseconds; whoever waits longer, waits for the processor
 
 
 class Tokenizer:
@@ -155,22 +162,24 @@ def _is_punctuation(character: str) -> bool:
 class OnnxModel:
     """An .onnx in ONNX Runtime; threads may share it.
 
-    All cores work on a single text; of many, each core takes rows of its own and waits for no other. A small model is
-    in memory twice for that.
+    A single text of some length is shared by two threads, where the model's pieces lie beside it (student's). Of many
+    texts, each core takes rows of its own and waits for no other. A small model is in memory twice for that.
 
     Args:
         path: the model.
-        num_threads: cores to use; 0: all of them. 1 is right where many threads ask: with more, ONNX Runtime's threads
-            spin while they wait for work.
+        num_threads: cores to use; 0: all of them. 1 is right where many threads ask.
     """
 
     def __init__(self, path: str, num_threads: int):
         self._num_threads = num_threads or os.cpu_count() or 1
-        self._together = _onnx_session(path, self._num_threads)
-        self._by_rows = None
+        self._by_rows = self._pieces = None
         if self._num_threads > 1 and os.path.getsize(path) <= _LARGEST_TWICE:
-            self._by_rows = _onnx_session(path, 1)
             self._threads = ThreadPoolExecutor(self._num_threads)
+            self._by_rows = _onnx_session(path, 1)
+            if os.path.isfile(pieces_of(path)):
+                self._pieces = _Pieces(path, self._threads)
+        # Its threads spin for a while when a call has ended: none are kept beside the pieces.
+        self._together = self._by_rows if self._pieces else _onnx_session(path, self._num_threads)
 
     def rows_at_once(self, num_rows: int) -> int:
         """Rows of a batch where so many wait: more gain nothing, and short texts wait for long ones."""
@@ -179,16 +188,90 @@ class OnnxModel:
     def __call__(self, batches: Sequence[Batch], prepare: Prepare) -> list[np.ndarray]:
         """Maps each batch, `prepare`d to int32 `[B, T]`, to float32 `[B, C]`; one is prepared while others run."""
         if self._by_rows is None or len(batches) == 1:
-            return [_run(self._together, prepare(batch)) for batch in batches]
+            return [self._answer(prepare(batch)) for batch in batches]
         return list(self._threads.map(lambda batch: _run(self._by_rows, prepare(batch)), batches))
 
+    def _answer(self, token_ids: np.ndarray) -> np.ndarray:
+        found = self._pieces(token_ids) if self._pieces else None
+        return _run(self._together, token_ids) if found is None else found
 
-def _onnx_session(path: str, num_threads: int):
+
+class _Pieces:
+    """A BiLSTM by its directions: a thread for each, which meet at the end of every layer."""
+
+    def __init__(self, path: str, threads: ThreadPoolExecutor):
+        with zipfile.ZipFile(pieces_of(path)) as pieces:
+            if pieces.comment != checksum(path):
+                raise ValueError(f"{pieces.filename} belongs to another model: delete it")
+            sessions = {name: _onnx_session(pieces.read(name), 1, os.path.dirname(path)) for name in pieces.namelist()}
+        self._head = sessions.pop("head")
+        self._directions, self._num_layers = sessions, len(sessions) // len(DIRECTIONS)
+        self._threads, self._is_busy = threads, threading.Lock()
+
+    def __call__(self, token_ids: np.ndarray) -> np.ndarray | None:
+        """Maps one text, int32 `[1, T]` without padding, to float32 `[1, C]`.
+
+        None where it would gain nothing: several texts, a short one, or another caller has the threads.
+        """
+        if len(token_ids) > 1 or token_ids.shape[1] < _LEAST_SHARED or not self._is_busy.acquire(blocking=False):
+            return None
+        try:
+            layers = [{} for _ in range(self._num_layers)]
+            backward = self._threads.submit(self._run, "backward", token_ids, layers)
+            self._run("forward", token_ids, layers)
+            backward.result()
+        finally:
+            self._is_busy.release()
+        return self._head.run(None, layers[-1])[0]
+
+    def _run(self, direction: str, token_ids: np.ndarray, layers: list[dict[str, Any]]) -> None:
+        """Puts the direction's states into each of `layers`; an exception goes to whoever waits for it as well."""
+        given = {"token_ids": token_ids}
+        try:
+            for number, states in enumerate(layers):
+                states[direction] = self._directions[f"{direction}_{number + 1}"].run(None, given)[0]
+                given = _complete(states)
+        except BaseException as error:
+            for states in layers:
+                states.setdefault(direction, error)
+            raise
+
+
+def _complete(states: dict[str, Any]) -> dict[str, Any]:
+    """Waits for both directions, awake: they need about the same time, and to be woken takes as long as a layer."""
+    naps = 0
+    while len(states) < len(DIRECTIONS):
+        time.sleep(0 if naps < _SHORT_NAPS else 1e-4)
+        naps += 1
+    for each in states.values():
+        if isinstance(each, BaseException):
+            raise each
+    return states
+
+
+def pieces_of(path: str) -> str:
+    """Where the pieces of the model at `path` are: graphs whose weights are bytes of the model."""
+    return f"{os.path.splitext(path)[0]}.two_threads.zip"
+
+
+def checksum(path: str) -> bytes:
+    """By which the pieces know their model."""
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            value = zlib.crc32(block, value)
+    return b"%08x" % value
+
+
+def _onnx_session(model: str | bytes, num_threads: int, weights_folder: str = ""):
+    """A session on a file, or on the content of one whose weights are elsewhere."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    if weights_folder:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", weights_folder)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _run(session, token_ids: np.ndarray) -> np.ndarray:

@@ -63,15 +63,23 @@ def export(classifier: TextClassifier, folder: str) -> list[str]:
 
     from chemkd_tf.export.onnx_quantization import quantize
 
+    build, write_pieces = _graph_builders(classifier.description.architecture.kind)
     with atomic_folder(folder, FLOAT_FILE) as partial:
-        model = _graph_builder(classifier.description.architecture.kind)(classifier)
+        model = build(classifier)
         for key, value in _metadata(describe(classifier)).items():
             model.metadata_props.add(key=key, value=value)
-        onnx.save(model, os.path.join(partial, FLOAT_FILE))
-        onnx.save(quantize(model), os.path.join(partial, INT8_FILE))
+        for name, precision in ((FLOAT_FILE, _as_it_is), (INT8_FILE, quantize)):
+            path = os.path.join(partial, name)
+            onnx.save(precision(model), path)
+            if write_pieces:
+                write_pieces(classifier, path, precision)
         write_companions(partial, classifier, files=[FLOAT_FILE, INT8_FILE])
         shutil.copyfile(client.__file__, os.path.join(partial, "client.py"))
     return [os.path.join(folder, name) for name in (FLOAT_FILE, INT8_FILE)]
+
+
+def _as_it_is(model: Any) -> Any:
+    return model
 
 
 def _metadata(description: dict[str, Any]) -> dict[str, str]:
@@ -79,8 +87,8 @@ def _metadata(description: dict[str, Any]) -> dict[str, str]:
     return {"run_id": description["run_id"], **{key: json.dumps(description[key], ensure_ascii=False) for key in keys}}
 
 
-def _graph_builder(kind: str) -> Callable[[TextClassifier], Any]:
-    """What makes the graph of a kind of architecture; imported only now, as its packages are optional."""
-    from chemkd_tf.export import onnx_bilstm, onnx_transformer
+def _graph_builders(kind: str) -> tuple[Callable[..., Any], Callable[..., None] | None]:
+    """What makes the graph of an architecture, and what its pieces; imported now, as their packages are optional."""
+    from chemkd_tf.export import onnx_bilstm, onnx_transformer, onnx_two_threads
 
-    return {"student": onnx_bilstm.build, "teacher": onnx_transformer.build}[kind]
+    return {"student": (onnx_bilstm.build, onnx_two_threads.write), "teacher": (onnx_transformer.build, None)}[kind]

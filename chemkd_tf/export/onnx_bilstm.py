@@ -16,6 +16,7 @@ from chemkd_tf.models.student import TOKEN_PROJECTION
 
 TOKEN_IDS, PROBABILITIES = "token_ids", "probabilities"
 OPSET, IR_VERSION = 17, 8  # Recent enough for every operator here, old enough for the runtimes of the browser.
+TOKEN_IDS_INFO = helper.make_tensor_value_info(TOKEN_IDS, TensorProto.INT32, ["batch", "length"])
 _BELOW_ALL = -2.0  # An LSTM's outputs lie in (-1, 1).
 
 
@@ -41,15 +42,9 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
         return outputs[0]
 
-    def model(self, num_classes: int) -> onnx.ModelProto:
-        """Returns the checked model from `token_ids` to `probabilities`."""
-        graph = helper.make_graph(
-            self.nodes,
-            "bilstm_classifier",
-            [helper.make_tensor_value_info(TOKEN_IDS, TensorProto.INT32, ["batch", "length"])],
-            [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", num_classes])],
-            list(self._constants.values()),
-        )
+    def model(self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """Returns the checked model of what was added."""
+        graph = helper.make_graph(self.nodes, "bilstm_classifier", inputs, outputs, list(self._constants.values()))
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="chemkd_tf")
         onnx.checker.check_model(model, full_check=True)
@@ -76,14 +71,25 @@ def build(classifier: TextClassifier) -> onnx.ModelProto:
     lengths = graph.add("ReduceSum", [counted, graph.integers(0)], "real_lengths", keepdims=0)
     lengths = graph.add("Max", [lengths, graph.constant("one_token", np.array(1, np.int32))], "lengths")
 
-    sequence = _EMBEDDINGS[architecture.embedding](graph, network, ids)
+    sequence = EMBEDDINGS[architecture.embedding](graph, network, ids)
     for number in range(1, architecture.num_layers + 1):
         sequence, last = _bilstm(graph, network.get_layer(f"bilstm_{number}"), number, sequence, lengths)
-    pooled = _POOLINGS[classifier.description.pooling](graph, sequence, last, is_token, lengths)
+    pooled = POOLINGS[classifier.description.pooling](graph, sequence, last, is_token, lengths)
+    add_head(graph, network, pooled)
+    return graph.model([TOKEN_IDS_INFO], [probabilities_info(classifier)])
+
+
+def add_head(graph: Graph, network: keras.Model, pooled: str) -> None:
+    """Adds what makes `probabilities` of the pooled states `[B, 2 * units]`."""
     head = network.get_layer("classifier")
     kernel, bias = (graph.constant(f"classifier_{name}", getattr(head, name).numpy()) for name in ("kernel", "bias"))
     graph.add("Softmax", [graph.add("Gemm", [pooled, kernel, bias], "logits")], PROBABILITIES, axis=-1)
-    return graph.model(len(classifier.description.labels))
+
+
+def probabilities_info(classifier: TextClassifier) -> onnx.ValueInfoProto:
+    """The output of a graph."""
+    shape = ["batch", len(classifier.description.labels)]
+    return helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, shape)
 
 
 def _token_embedding(graph: Graph, network: keras.Model, ids: str) -> str:
@@ -106,7 +112,7 @@ def _full_embedding(graph: Graph, network: keras.Model, ids: str) -> str:
     return graph.add("Add", [_token_embedding(graph, network, ids), positions], "embedding")
 
 
-_EMBEDDINGS: dict[str, Callable[[Graph, keras.Model, str], str]] = {"token": _token_embedding, "full": _full_embedding}
+EMBEDDINGS: dict[str, Callable[[Graph, keras.Model, str], str]] = {"token": _token_embedding, "full": _full_embedding}
 
 
 def _bilstm(
@@ -171,7 +177,7 @@ def _last_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths
     return graph.add("Reshape", [by_row, graph.integers(0, -1)], "pooled")
 
 
-_POOLINGS: dict[str, Callable[..., str]] = {
+POOLINGS: dict[str, Callable[..., str]] = {
     "max": _max_pooling,
     "mean": _mean_pooling,
     "cls": _cls_pooling,

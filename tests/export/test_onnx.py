@@ -143,7 +143,9 @@ def test_input_output_and_metadata_are_the_documented_ones(exported, classifier)
 def test_the_folder_holds_what_a_client_needs(exported):
     folder = os.path.dirname(exported[0])
     companions = ["artefact.json", "client.py", "labels.txt", "vocab.txt"]
-    assert sorted(os.listdir(folder)) == sorted([*companions, "fp32.onnx", "int8.onnx"])
+    assert sorted(os.listdir(folder)) == sorted(
+        [*companions, "fp32.onnx", "fp32.two_threads.zip", "int8.onnx", "int8.two_threads.zip"]
+    )
     assert os.listdir(os.path.dirname(folder)) == ["onnx"]
     with open(os.path.join(folder, "artefact.json"), encoding="utf-8") as file:
         assert json.load(file)["files"] == ["fp32.onnx", "int8.onnx"]

@@ -45,6 +45,7 @@ _LARGEST_TWICE = 64 << 20  # bytes of a model
 _TEXTS_AT_ONCE = 1024
 DIRECTIONS = ("forward", "backward")
 _LEAST_SHARED = 64  # tokens; a shorter text is classified before a second thread has woken up
+_STILL_AWAKE = 0.002  # seconds; after a longer pause, to wake a second thread takes more than it gives
 _SHORT_NAPS = 1000  # some milliseconds; whoever waits longer, waits for the processor
 
 
@@ -192,8 +193,13 @@ class OnnxModel:
         return list(self._threads.map(lambda batch: _run(self._by_rows, prepare(batch)), batches))
 
     def _answer(self, token_ids: np.ndarray) -> np.ndarray:
-        found = self._pieces(token_ids) if self._pieces else None
-        return _run(self._together, token_ids) if found is None else found
+        if self._pieces is None:
+            return _run(self._together, token_ids)
+        found = self._pieces(token_ids)
+        if found is None:
+            found = _run(self._by_rows, token_ids)
+        self._pieces.last_used = time.monotonic()
+        return found
 
 
 class _Pieces:
@@ -207,13 +213,17 @@ class _Pieces:
         self._head = sessions.pop("head")
         self._directions, self._num_layers = sessions, len(sessions) // len(DIRECTIONS)
         self._threads, self._is_busy = threads, threading.Lock()
+        self.last_used = -_STILL_AWAKE
 
     def __call__(self, token_ids: np.ndarray) -> np.ndarray | None:
         """Maps one text, int32 `[1, T]` without padding, to float32 `[1, C]`.
 
-        None where it would gain nothing: several texts, a short one, or another caller has the threads.
+        None where it would gain nothing: several texts, a short one, a pause before it, or another caller has the
+        threads.
         """
-        if len(token_ids) > 1 or token_ids.shape[1] < _LEAST_SHARED or not self._is_busy.acquire(blocking=False):
+        is_worth_it = len(token_ids) == 1 and token_ids.shape[1] >= _LEAST_SHARED
+        is_awake = time.monotonic() - self.last_used <= _STILL_AWAKE
+        if not (is_worth_it and is_awake and self._is_busy.acquire(blocking=False)):
             return None
         try:
             layers = [{} for _ in range(self._num_layers)]

@@ -35,8 +35,9 @@ def exported(classifier, tmp_path_factory):
 
 @pytest.fixture
 def always(monkeypatch):
-    """However short the text."""
+    """However short the text, however long the pause before it."""
     monkeypatch.setattr(client, "_LEAST_SHARED", 0)
+    monkeypatch.setattr(client, "_STILL_AWAKE", float("inf"))
 
 
 def single_rows() -> list[np.ndarray]:
@@ -75,13 +76,25 @@ def test_two_threads_answer_as_one_does(tmp_path, monkeypatch, always, variant):
             np.testing.assert_allclose(found, oracle, rtol=0, atol=1e-5)
 
 
-def test_short_texts_and_several_are_not_shared(exported, monkeypatch):
+def test_short_texts_and_several_are_not_shared(exported, monkeypatch, always):
     monkeypatch.setattr(client, "_LEAST_SHARED", 10)
     model = client.OnnxModel(exported[0], 2)
     shared = count_shared(model, monkeypatch)
     for token_ids in (token_rows(1)[:, :9], token_rows(2)[:, :10], token_rows(1)[:, :10]):
         model([token_ids], lambda batch: batch)
     assert shared == [10]
+
+
+def test_after_a_pause_a_text_has_one_thread(exported, monkeypatch, always):
+    monkeypatch.setattr(client, "_STILL_AWAKE", 5.0)
+    now = [100.0]
+    monkeypatch.setattr(client.time, "monotonic", lambda: now[0])
+    model = client.OnnxModel(exported[0], 2)
+    shared = count_shared(model, monkeypatch)
+    for seconds, length in ((0, 5), (4, 6), (6, 7), (4, 8)):
+        now[0] += seconds
+        model([token_rows(1)[:, :length]], lambda batch: batch)
+    assert shared == [6, 8]
 
 
 def test_weights_are_stored_once(exported):

@@ -178,7 +178,7 @@ class OnnxModel:
             self._threads = ThreadPoolExecutor(self._num_threads)
             self._by_rows = _onnx_session(path, 1)
             if os.path.isfile(pieces_of(path)):
-                self._pieces = _Pieces(path, self._threads)
+                self._pieces = _Pieces(path)
         # Its threads spin for a while when a call has ended: none are kept beside the pieces.
         self._together = self._by_rows if self._pieces else _onnx_session(path, self._num_threads)
 
@@ -205,14 +205,15 @@ class OnnxModel:
 class _Pieces:
     """A BiLSTM by its directions: a thread for each, which meet at the end of every layer."""
 
-    def __init__(self, path: str, threads: ThreadPoolExecutor):
+    def __init__(self, path: str):
         with zipfile.ZipFile(pieces_of(path)) as pieces:
             if pieces.comment != checksum(path):
                 raise ValueError(f"{pieces.filename} belongs to another model: delete it")
             sessions = {name: _onnx_session(pieces.read(name), 1, os.path.dirname(path)) for name in pieces.namelist()}
         self._head = sessions.pop("head")
         self._directions, self._num_layers = sessions, len(sessions) // len(DIRECTIONS)
-        self._threads, self._is_busy = threads, threading.Lock()
+        # A thread of its own: in a pool with others a text would wait behind their batches.
+        self._backward, self._is_busy = ThreadPoolExecutor(1), threading.Lock()
         self.last_used = -_STILL_AWAKE
 
     def __call__(self, token_ids: np.ndarray) -> np.ndarray | None:
@@ -227,7 +228,7 @@ class _Pieces:
             return None
         try:
             layers = [{} for _ in range(self._num_layers)]
-            backward = self._threads.submit(self._run, "backward", token_ids, layers)
+            backward = self._backward.submit(self._run, "backward", token_ids, layers)
             self._run("forward", token_ids, layers)
             backward.result()
         finally:

@@ -6,7 +6,6 @@ Each precision twice: the exported graph, and Keras's own loop as the converter 
 model on --texts; then 60 calls of each with rows of 16, 64 and 128 tokens, one thread, all taking turns.
 """
 
-import argparse
 import itertools
 import os
 import tempfile
@@ -17,11 +16,11 @@ from unittest import mock
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from benchmarks.choices import conditions, read_command_line
 from chemkd_tf.atomic import write_json
 from chemkd_tf.export import litert, litert_transformer
 from chemkd_tf.models import bilstm
 from chemkd_tf.models.classifier import TextClassifier
-from chemkd_tf.workdir import versions
 
 _LENGTHS = (16, 64, 128)
 _TURNS = 60
@@ -95,13 +94,8 @@ class _Call:
 
 def main() -> None:
     """Writes everything to --output_json."""
-    parser = argparse.ArgumentParser()
-    for name in ("classifier", "texts", "output_json"):
-        parser.add_argument(f"--{name}", required=True)
-    given = parser.parse_args()
-    with open(given.texts, encoding="utf-8") as file:
-        texts = [line.split("\t")[0].rstrip("\n") for line in file][:1000]
-    classifier = TextClassifier(given.classifier)
+    given = read_command_line()
+    classifier, texts = given.classifier, given.texts
     expected = classifier(texts)
     rng = np.random.default_rng(1)
     rows: list[dict[str, Any]] = []
@@ -132,8 +126,7 @@ def main() -> None:
         for row, by_length in zip(rows, calls, strict=True):
             row["lengths"] = {str(length): call.figures() for length, call in by_length.items()}
             print(row["precision"], row["graph"], row["lengths"], flush=True)
-    conditions = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "texts": len(texts), "versions": versions()}
-    write_json(given.output_json, {**conditions, "files": rows})
+    write_json(given.output_json, {**conditions(given), "files": rows})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 python -m benchmarks.onnx_choices --classifier=runs/labels --texts=data/dev.tsv --output_json=onnx.json
 
-Quantisation: agreement with float32. Ways to run: one text, and 32, as long as the classifier takes them; wall time
-says something only where nothing else runs, CPU time of all threads always.
+Quantisation: agreement with float32. Ways to run: one text, and 32, as long as the classifier takes them, one call
+after the other and with a pause before each; wall time says something only where nothing else runs, CPU time of all
+threads always.
 """
 
-import argparse
 import itertools
 import os
 import tempfile
@@ -19,13 +19,13 @@ import onnx
 import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from benchmarks.choices import conditions, read_command_line
 from chemkd_tf.atomic import write_json
 from chemkd_tf.export import client
 from chemkd_tf.export import onnx as onnx_export
-from chemkd_tf.models.classifier import TextClassifier
-from chemkd_tf.workdir import versions
 
-_SECONDS = 8.0  # of each way to run
+_SECONDS = 4.0  # of each way to run
+_PAUSES = (0.0, 0.01)  # seconds before a call
 
 
 def quantisations(folder: str, texts: list[str]) -> Iterator[dict[str, Any]]:
@@ -84,12 +84,13 @@ def ways_to_run(path: str) -> dict[str, Callable[[np.ndarray], Any]]:
     }
 
 
-def timed(answer: Callable[[np.ndarray], Any], token_ids: np.ndarray) -> dict[str, float]:
-    """Milliseconds of calls with a pause before each: least and median wall time, least CPU time of all threads."""
+def timed(answer: Callable[[np.ndarray], Any], token_ids: np.ndarray, pause: float) -> dict[str, float]:
+    """Milliseconds of calls, `pause` seconds before each: least and median wall time, least CPU time of all threads."""
     walls, cpus, until = [], [], time.monotonic() + _SECONDS
     answer(token_ids)
     while time.monotonic() < until:
-        time.sleep(0.01)
+        if pause:
+            time.sleep(pause)
         cpu, wall = time.process_time(), time.perf_counter()
         answer(token_ids)
         walls.append(1000 * (time.perf_counter() - wall))
@@ -99,13 +100,8 @@ def timed(answer: Callable[[np.ndarray], Any], token_ids: np.ndarray) -> dict[st
 
 def main() -> None:
     """Writes everything to --output_json."""
-    parser = argparse.ArgumentParser()
-    for name in ("classifier", "texts", "output_json"):
-        parser.add_argument(f"--{name}", required=True)
-    given = parser.parse_args()
-    with open(given.texts, encoding="utf-8") as file:
-        texts = [line.split("\t")[0].rstrip("\n") for line in file][:1000]
-    classifier = TextClassifier(given.classifier)
+    given = read_command_line()
+    classifier, texts = given.classifier, given.texts
     with tempfile.TemporaryDirectory() as parent:
         paths = onnx_export.export(classifier, os.path.join(parent, "onnx"))
         quantised = list(quantisations(os.path.dirname(paths[0]), texts))
@@ -114,12 +110,12 @@ def main() -> None:
         shape = classifier.description.max_seq_length
         for path, rows in itertools.product(paths, (1, 32)):
             token_ids = rng.integers(1, classifier.vocabulary.size, (rows, shape)).astype(np.int32)
-            for name, answer in ways_to_run(path).items():
-                runs.append({"file": os.path.basename(path), "rows": rows, "way": name, **timed(answer, token_ids)})
+            for (name, answer), pause in itertools.product(ways_to_run(path).items(), _PAUSES):
+                run = {"file": os.path.basename(path), "rows": rows, "way": name, "pause_ms": 1000 * pause}
+                runs.append(run | timed(answer, token_ids, pause))
                 print(runs[-1], flush=True)
         sizes = {os.path.basename(path): os.path.getsize(path) for path in paths}
-    conditions = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "texts": len(texts), "versions": versions()}
-    write_json(given.output_json, {**conditions, "bytes": sizes, "quantisation": quantised, "runs": runs})
+    write_json(given.output_json, {**conditions(given), "bytes": sizes, "quantisation": quantised, "runs": runs})
 
 
 if __name__ == "__main__":

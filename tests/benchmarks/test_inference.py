@@ -10,13 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from export.random_classifier import make, token_rows
 
-from benchmarks import inference, inference_cells, inference_figures, inference_profile, inference_table
+from benchmarks import (
+    inference,
+    inference_cells,
+    inference_figures,
+    inference_profile,
+    inference_runtimes,
+    inference_table,
+)
 from benchmarks.inference_cells import LATENCY, THROUGHPUT
 from benchmarks.inference_plot import plot
 from benchmarks.inference_rounds import Rounds
 from benchmarks.inference_side import padded, timer
 from chemkd_tf.errors import InputError
+from chemkd_tf.export import onnx
 
 ROOT = Path(__file__).resolve().parents[2]
 RATIOS = ["latency_ratio_bert_base", "latency_ratio_tinybert", "throughput_ratio_bert_base",
@@ -167,6 +176,31 @@ def test_a_model_that_computes_something_else_ends_the_benchmark():
     ready = {"probabilities": [[0.51, 0.49]]}
     inference.require_agreement("ours/onnx_int8", ready, [[0.5, 0.5]])
     assert ready == {"largest_difference": pytest.approx(0.01)}
+
+
+def test_rows_shared_among_threads_have_the_answers_of_one_session(tmp_path):
+    paths = onnx.export(make(tmp_path), str(tmp_path / "onnx"))
+    session = inference_runtimes.onnx_session(paths[0], 1)
+    for rows in (1, 2, 31, 100):
+        token_ids = token_rows(rows)
+        token_ids[:, 0] = np.maximum(token_ids[:, 0], 1)  # no row without a token
+        found = inference_runtimes._by_rows(paths[0], 2)(token_ids)
+        (whole,) = session.run(None, inference_runtimes.onnx_inputs(session, token_ids))
+        np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6)
+
+
+def test_the_quicker_way_is_chosen_by_its_best_call(monkeypatch):
+    now, taken = [0.0], {"first": iter([9.0, 2.0, 9.0]), "second": iter([3.0, 3.0, 3.0])}
+    monkeypatch.setattr(inference_runtimes.time, "perf_counter", lambda: now[0])
+
+    def way(name: str):
+        def answer(token_ids: np.ndarray) -> None:
+            now[0] += next(taken[name])
+
+        return answer
+
+    ways = [way("first"), way("second")]
+    assert inference_runtimes._quicker(*ways) is ways[0]
 
 
 def test_the_profile_is_summed_by_part():

@@ -39,16 +39,6 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("classifier"))
-
-
-@pytest.fixture(scope="module")
-def exported(classifier, tmp_path_factory):
-    return onnx.export(classifier, str(tmp_path_factory.mktemp("export") / "onnx"))
-
-
 def session(model: bytes | str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 

@@ -13,23 +13,13 @@ import numpy as np
 import pipeline
 import psutil
 import pytest
-from export.random_classifier import LABELS, ODD, expected, expected_of_texts, make, texts, token_rows
+from export.random_classifier import LABELS, ODD, expected, expected_of_texts, texts, token_rows
 
 from chemkd_tf.errors import InputError
-from chemkd_tf.export import client, onnx
+from chemkd_tf.export import client
 from chemkd_tf.export.formats import load_predictor
 from chemkd_tf.models.classifier import TextClassifier
 from chemkd_tf.stages import classify
-
-
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("classifier"))
-
-
-@pytest.fixture(scope="module")
-def exported(classifier, tmp_path_factory):
-    return onnx.export(classifier, str(tmp_path_factory.mktemp("export") / "onnx"))
 
 
 def test_predict_with_takes_both_files(exported, classifier):

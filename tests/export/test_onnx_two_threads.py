@@ -23,16 +23,6 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("classifier"))
-
-
-@pytest.fixture(scope="module")
-def exported(classifier, tmp_path_factory):
-    return onnx.export(classifier, str(tmp_path_factory.mktemp("export") / "onnx"))
-
-
 @pytest.fixture
 def always(monkeypatch):
     """However short the text, however long the pause before it."""
@@ -170,3 +160,23 @@ def test_while_one_caller_has_the_threads_another_takes_its_own(exported, monkey
     go_on.set()
     first.join(60)
     np.testing.assert_array_equal(found[0], expected_answer)
+
+
+def test_a_shared_text_does_not_wait_behind_the_batches_of_others(exported, monkeypatch, always):
+    model, (row, *_) = client.OnnxModel(exported[0], 2), single_rows()
+    expected_answer = answers(client.OnnxModel(exported[0], 1), [row])
+    shared, go_on = count_shared(model, monkeypatch), threading.Event()
+
+    def slow(batch: np.ndarray) -> np.ndarray:
+        assert go_on.wait(60)
+        return batch
+
+    batches = threading.Thread(target=lambda: model([row] * 8, slow))
+    batches.start()
+    until = time.monotonic() + 60
+    while model._threads._work_queue.qsize() < 6 and time.monotonic() < until:  # both threads have one, six wait
+        time.sleep(0.001)
+    np.testing.assert_array_equal(answers(model, [row]), expected_answer)
+    assert shared == [row.shape[1]]
+    go_on.set()
+    batches.join(60)

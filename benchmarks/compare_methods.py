@@ -22,10 +22,11 @@ from absl import app, flags
 from benchmarks.experiment import read_experiment
 from benchmarks.experiment_runs import ExperimentRun, ExperimentRuns
 from benchmarks.inputs import refuse_changed
+from benchmarks.kept_runs import is_known, keep, restore, restore_inputs
 from benchmarks.results import Cache, summarise
 from benchmarks.results_markdown import tables
 from benchmarks.run_records import Durations
-from benchmarks.scheduler import Options, Scheduler
+from benchmarks.scheduler import Options, Scheduler, left_to_do
 from benchmarks.serving import measure_latency, measured_latency
 from chemkd_tf.atomic import atomic_write, write_json
 from chemkd_tf.errors import InputError
@@ -41,6 +42,9 @@ def define_flags() -> None:
     flags.DEFINE_integer("parallel", 2, "Runs at once, each on its share of the cores.", lower_bound=1)
     flags.DEFINE_float("max_minutes", 0, "Start nothing later than this; 0: no limit.", lower_bound=0)
     flags.DEFINE_string("only", "", "Regular expression: only runs whose folder matches, and what they need.")
+    flags.DEFINE_string(
+        "kept_runs", "", "File of what completed runs answered and cost: read at the start, written at the end."
+    )
     flags.DEFINE_bool("dry_run", False, "List what is left, with an estimate, and run nothing.")
     flags.DEFINE_bool("report_only", False, "Write results.json and TABLES.md from what is done, and run nothing.")
     flags.DEFINE_bool("measure_latency", False, "At the end time one text at a time on every kind of student.")
@@ -56,13 +60,18 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         experiment = read_experiment(FLAGS.experiment)
-        refuse_changed(experiment, f"{FLAGS.output_dir}/inputs.json")
+        inputs = f"{FLAGS.output_dir}/inputs.json"
+        if FLAGS.kept_runs:
+            restore_inputs(FLAGS.kept_runs, inputs)
+        refuse_changed(experiment, inputs)
         runs = ExperimentRuns(experiment, FLAGS.output_dir)
         chosen = matching(runs.all, FLAGS.only)
+        if FLAGS.kept_runs:
+            print(f"{restore(FLAGS.kept_runs, runs.all)} runs restored from {FLAGS.kept_runs}", flush=True)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    left = [run for run in chosen if not run.is_done]
+    left = left_to_do(chosen)
     print(f"{len(chosen)} runs, {len(chosen) - len(left)} of them done", flush=True)
     _mention_others(runs)
     if FLAGS.dry_run:
@@ -80,11 +89,13 @@ def main(arguments: list[str]) -> None:
                 measure_latency(runs)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on", file=sys.stderr)
+            _keep(runs, inputs)
             sys.exit(130)
         failed = scheduler.failed
         if scheduler.waiting:
             print(f"\n--max_minutes is over; left: {plan(scheduler.waiting, Durations(runs.all), FLAGS.parallel)}")
     report(runs, cache)
+    _keep(runs, inputs)
     print(f"\nresults: {runs.output_dir}/results.json   tables: {runs.output_dir}/TABLES.md", flush=True)
     if failed:
         print(f"\n{len(failed)} runs failed:" + "".join(f"\n  {run}: {why}" for run, why in failed.items()))
@@ -135,12 +146,17 @@ def report(runs: ExperimentRuns, cache: Cache) -> None:
         "versions": versions(),
         "machine": {"platform": platform.platform(), "cpu_count": os.cpu_count()},
         "runs": len(runs.all),
-        "runs_done": sum(run.is_done for run in runs.all),
+        "runs_done": sum(is_known(run) for run in runs.all),
         "rows": summarise(runs, cache, measured_latency(runs.output_dir)),
     }
     write_json(f"{runs.output_dir}/results.json", results)
     with atomic_write(f"{runs.output_dir}/TABLES.md") as file:
         file.write(tables(results))
+
+
+def _keep(runs: ExperimentRuns, inputs: str) -> None:
+    if FLAGS.kept_runs:
+        print(f"{keep(FLAGS.kept_runs, inputs, runs.all)} runs kept in {FLAGS.kept_runs}", flush=True)
 
 
 def _mention_others(runs: ExperimentRuns) -> None:

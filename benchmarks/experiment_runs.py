@@ -69,6 +69,16 @@ class ExperimentRun:
         return os.path.exists(self.done)
 
     @property
+    def weights(self) -> str:
+        """The file that other runs start from."""
+        return f"{self.output_dir}/classifier.weights.h5" if self.script == "run_classifier.py" else self.done
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it is all there; of a run that was restored (`kept_runs`) only the answers are."""
+        return self.is_done and os.path.exists(self.weights)
+
+    @property
     def command(self) -> str:
         """What a person would type."""
         module = "-m benchmarks.baseline_run" if self.script == BASELINE else self.script

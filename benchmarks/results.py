@@ -3,23 +3,20 @@
 import contextlib
 import hashlib
 import json
-import os
 import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import h5py
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
 from benchmarks.experiment import BASELINE, TEACHER, Experiment
 from benchmarks.experiment_runs import ExperimentRun, ExperimentRuns
+from benchmarks.kept_runs import is_known, read_answers, summary
 from benchmarks.run_records import mean_cost
 from benchmarks.scores import NUM_EXCHANGES, NUM_RESAMPLES, approximate_randomisation, bootstrap, holm, interval
 from benchmarks.serving import serving_key
 from chemkd_tf.atomic import write_json
-
-_CLASSIFIER_WEIGHTS = "classifier.weights.h5"
 
 
 class Cache:
@@ -143,8 +140,7 @@ def _answers(runs: ExperimentRuns, name: str, task: str, size: int) -> dict[int,
 
 def _predictions(runs: ExperimentRuns, run: ExperimentRun, name: str) -> list[str]:
     path = f"{run.output_dir}/{name}.tsv" if run.method == BASELINE else run.done
-    with open(path, encoding="utf-8", newline="\n") as file:
-        labels = [line.rstrip("\n").split("\t")[0] for line in file][1:]
+    labels = read_answers(path)
     assert len(labels) == len(runs.split(run.cell)["test"][1]), path
     return labels
 
@@ -224,8 +220,9 @@ def _against(true: np.ndarray, ours: dict, theirs: dict, num_classes: int, cache
 
 def _costs(runs: ExperimentRuns, name: str, task: str, size: int) -> dict[str, Any]:
     done = list(_done(runs, name, task, size))
-    encoders = list(dict.fromkeys(needed for run in done for needed in _encoders(run) if needed.is_done))
-    return {"distillation": mean_cost(encoders) if encoders else None, "fine_tuning": mean_cost(done) if done else None}
+    encoders = list(dict.fromkeys(needed for run in done for needed in _encoders(run) if is_known(needed)))
+    costs = {"distillation": encoders, "fine_tuning": done}
+    return {what: mean_cost([summary(run)["cost"] for run in made]) if made else None for what, made in costs.items()}
 
 
 def _serving(runs: ExperimentRuns, name: str, task: str, size: int, latency: dict[str, float]) -> dict[str, Any]:
@@ -241,9 +238,8 @@ def _serving(runs: ExperimentRuns, name: str, task: str, size: int, latency: dic
         found |= {"student": "TF-IDF, logistic regression"}
         found |= {key: scores[key] for key in ("parameters", "size_bytes")}
     else:
-        weights = f"{run.output_dir}/{_CLASSIFIER_WEIGHTS}"
         found["student"] = student_of(run.output_dir)
-        found |= {"parameters": _count_parameters(weights), "size_bytes": os.path.getsize(weights)}
+        found |= {key: summary(run)[key] for key in ("parameters", "size_bytes")}
     return found
 
 
@@ -252,10 +248,3 @@ def student_of(output_dir: str) -> str:
     with open(f"{output_dir}/classifier.json", encoding="utf-8") as file:
         shape = json.load(file)["architecture"]
     return f"{shape['kind']}, {shape['num_layers']} layers, width {shape['hidden_dim']}"
-
-
-def _count_parameters(path: str) -> int:
-    sizes = []
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda name, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
-    return int(sum(sizes))

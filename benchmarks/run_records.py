@@ -6,8 +6,10 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import h5py
 
 from benchmarks.experiment_runs import ExperimentRun
 from benchmarks.locks import this_machine
@@ -80,9 +82,26 @@ def training_cost(run: ExperimentRun) -> dict[str, float | None]:
     }
 
 
-def mean_cost(runs: Iterable[ExperimentRun]) -> dict[str, float | None]:
-    """Mean of `training_cost` over completed runs; None where one of them doesn't know."""
-    costs = [training_cost(run) for run in runs]
+def last_evaluation(run: ExperimentRun) -> dict[str, float] | None:
+    """The last line of metrics.jsonl that is not of training; None without one."""
+    last = None
+    with contextlib.suppress(FileNotFoundError), open(f"{run.output_dir}/metrics.jsonl", encoding="utf-8") as file:
+        for line in file:
+            point = json.loads(line)
+            last = last if point.get("split") == "train" else point
+    return last
+
+
+def count_parameters(path: str) -> int:
+    """Numbers in a file of weights."""
+    sizes = []
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda name, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
+    return int(sum(sizes))
+
+
+def mean_cost(costs: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+    """Mean of what several runs cost (`training_cost`); None where one of them doesn't know."""
     found: dict[str, float | None] = {}
     for key in ("seconds", "cpu_seconds", "updates", "tokens"):
         values = [cost[key] for cost in costs]

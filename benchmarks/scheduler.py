@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from benchmarks.experiment_runs import ExperimentRun
+from benchmarks.kept_runs import is_known
 from benchmarks.locks import Lock, acquire, owner_of
 from benchmarks.run_records import Durations, drop_what_only_resumes, record_attempt
 from benchmarks.worker import DONE, FAILED, STOPPED
@@ -36,6 +37,23 @@ class Options:
     script_dir: str = ""
 
 
+def left_to_do(runs: Sequence[ExperimentRun]) -> list[ExperimentRun]:
+    """Runs whose answers are not known, and of the others those whose weights one of these starts from.
+
+    Args:
+        runs: each after what it needs.
+    """
+    started_from = {needed for run in runs for needed in run.needs}
+    needed: set[ExperimentRun] = set()
+    left: set[ExperimentRun] = set()
+    for run in reversed(runs):
+        only_for_others = run.script == "run_distill.py" and run in started_from
+        if not run.has_weights if run in needed else not (only_for_others or is_known(run)):
+            left.add(run)
+            needed.update(run.needs)
+    return [run for run in runs if run in left]
+
+
 @dataclasses.dataclass
 class _Job:
     run: ExperimentRun
@@ -62,7 +80,7 @@ class Scheduler:
         self, runs: list[ExperimentRun], output_dir: str, options: Options, after_run: Callable[[ExperimentRun], None]
     ):
         self.failed: dict[ExperimentRun, str] = {}
-        self.waiting = [run for run in runs if not run.is_done]
+        self.waiting = left_to_do(runs)
         self._total, self._already = len(runs), len(runs) - len(self.waiting)
         self._locks = f"{output_dir}/locks"
         self._options = options
@@ -97,11 +115,11 @@ class Scheduler:
         looks = time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS
         if looks:
             self._looked = time.monotonic()
-            self.waiting = [run for run in self.waiting if not run.is_done]  # by another process
+            self.waiting = [run for run in self.waiting if not run.has_weights]  # by another process
         for run in list(self.waiting):
             if len(self._jobs) >= self._options.parallel:
                 return
-            if all(needed.is_done for needed in run.needs) and (looks or run not in self._elsewhere):
+            if all(needed.has_weights for needed in run.needs) and (looks or run not in self._elsewhere):
                 self._start(run)
 
     def _may_come(self) -> bool:
@@ -115,7 +133,7 @@ class Scheduler:
         worker = self._worker(fresh)
         path = f"{self._locks}/{run.folder.replace('/', '_')}.lock"
         lock = acquire(path, [os.getpid(), worker.pid])
-        if lock is None or run.is_done:
+        if lock is None or run.has_weights:
             if lock is None:
                 self._elsewhere[run] = owner_of(path)
             else:  # another process has just completed it
@@ -164,7 +182,7 @@ class Scheduler:
     def _settle(self, job: _Job, outcome: Outcome) -> None:
         """Notes what became of a run; the lock is given back last."""
         run = job.run
-        if outcome.status == DONE and not run.is_done:
+        if outcome.status == DONE and not run.has_weights:
             outcome = dataclasses.replace(outcome, status=FAILED)
         if not job.lock.renew():
             print(f"{run}: another process has taken it over; see its log", flush=True)

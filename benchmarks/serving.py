@@ -49,7 +49,7 @@ def measure_latency(runs: ExperimentRuns) -> None:
     known = measured_latency(runs.output_dir)
     worker = None
     for run in runs.all:
-        if not run.cell or not run.is_done:
+        if not run.cell or not run.has_weights:
             continue
         keys = {
             name: serving_key(run, name) for name in (runs.experiment.baselines if run.method == BASELINE else [""])

@@ -1,9 +1,11 @@
 """The comparison of methods with scripts that stand in for the real ones: what is run, when and how often."""
 
 import collections
+import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -14,6 +16,11 @@ import fake_scripts
 import pipeline
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
+
+from benchmarks import kept_runs
+from chemkd_tf.atomic import write_json
+from chemkd_tf.errors import InputError
+from chemkd_tf.workdir import read_json
 
 FILE = """
 seeds = {seeds}
@@ -261,3 +268,55 @@ def test_seeds_draw_their_own_labels_the_same_for_every_method(comparison):
     (one,), (two,) = data["--random_seed=1"], data["--random_seed=2"]
     texts = [open(f"{folder.removeprefix('--data_dir=')}/train.tsv").read() for folder in (one, two)]
     assert texts[0] != texts[1]
+
+
+ANOTHER = """
+[[methods]]
+name = "another"
+sizes = [30]
+student_of = "layered"
+classifier_flags = "--init_checkpoint={student} --teacher_dir={teacher_classifier} --share_right=0.8"
+"""
+
+
+def test_kept_runs_stand_for_those_of_another_machine(comparison):
+    kept = comparison.folder / "kept.jsonl.gz"
+    comparison.run(f"--kept_runs={kept}")
+    rows, made, before = comparison.results()["rows"], comparison.made(), kept.read_bytes()
+    shutil.rmtree(comparison.output)
+
+    printed = comparison.run(f"--kept_runs={kept}")
+    assert "11 runs restored" in printed and comparison.made() == made
+    assert comparison.results()["rows"] == rows and comparison.results()["runs_done"] == 11
+    assert kept.read_bytes() == before
+    assert all(row["costs"]["fine_tuning"]["updates"] == 10 for row in rows) and rows[2]["costs"]["distillation"]
+
+    # A new method needs the weights of some of them; the answers of the others still count.
+    comparison.describe(extra=ANOTHER)
+    comparison.run(f"--kept_runs={kept}")
+    cells = [f"classified/hazards_30/seed{seed}_fold0" for seed in (1, 2)]
+    again = [
+        "layered/distilled/corpus/seed1",
+        *(f"{method}/{cell}" for method in ("teacher", "another") for cell in cells),
+    ]
+    assert sorted(comparison.made()[len(made) :]) == sorted(again)
+    assert [row for row in comparison.results()["rows"] if row["method"] == "undistilled"] == [
+        row for row in rows if row["method"] == "undistilled"
+    ]
+    assert "13 runs restored" not in comparison.run(f"--kept_runs={kept}")
+
+
+def test_kept_runs_of_something_else_are_refused(tmp_path):
+    kept, inputs = str(tmp_path / "kept.jsonl.gz"), str(tmp_path / "inputs.json")
+    write_json(inputs, {"runs/teacher": "abc"})
+    assert kept_runs.keep(kept, inputs, []) == 0
+    kept_runs.restore_inputs(kept, str(tmp_path / "new.json"))
+    assert read_json(str(tmp_path / "new.json")) == {"runs/teacher": "abc"}
+    write_json(inputs, {"runs/teacher": "abd"})
+    with pytest.raises(InputError, match="its runs were made with another runs/teacher: name another file"):
+        kept_runs.restore_inputs(kept, inputs)
+    whole = (tmp_path / "kept.jsonl.gz").read_bytes()
+    for content in (b"no gzip", gzip.compress(b"no JSON"), gzip.compress(b"{}\n"), whole[:-12], b""):
+        (tmp_path / "kept.jsonl.gz").write_bytes(content)
+        with pytest.raises(InputError, match=f"--kept_runs={kept}: "):
+            kept_runs.restore(kept, [])

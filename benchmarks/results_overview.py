@@ -1,6 +1,7 @@
 """A comparison over all of its tasks as Markdown: a line a method, and what each part of the paper's loss is worth.
 
-Of what `results_markdown` shows by task; only seeds that are done count, and a mean needs all tasks.
+Of what `results_markdown` shows by task; only seeds that are done count, a mean needs all tasks, and what has
+nothing to show yet is left out.
 """
 
 from typing import Any
@@ -19,7 +20,8 @@ def overview(results: dict[str, Any]) -> str:
         rows = [row for row in results["rows"] if row["num_train"] == size]
         tasks = list(dict.fromkeys(row["task"] for row in rows))
         if len(tasks) > 1:
-            parts += [f"## Macro-F1 of all tasks, {_labels(size)}", _methods(rows, tasks)]
+            if any(_f1(row) is not None for row in rows):
+                parts += [f"## Macro-F1 of all tasks, {_labels(size)}", _methods(rows, tasks)]
             parts += _ablations(rows, tasks, size)
     return "".join(f"{part}\n\n" for part in parts)
 
@@ -29,6 +31,8 @@ def _methods(rows: list[dict[str, Any]], tasks: list[str]) -> str:
     for method in dict.fromkeys(row["method"] for row in rows):
         found = {row["task"]: row for row in rows if row["method"] == method}
         means = [_f1(found.get(task)) for task in tasks]
+        if all(mean is None for mean in means):
+            continue
         shares = [found[task]["share_of_teacher"] if task in found else None for task in tasks]
         average = None if None in means else sum(means) / len(means)
         share = None if None in shares else sum(share["share"] for share in shares) / len(shares)
@@ -53,9 +57,13 @@ def _ablations(rows: list[dict[str, Any]], tasks: list[str], size: int) -> list[
     for method in dict.fromkeys(row["method"] for row in in_table_3 if row["method"] not in names):
         found = {row["task"]: row for row in in_table_3 if row["method"] == method}
         differences = [_difference(found.get(task), whole[task]) for task in tasks]
+        if all(value is None for value in differences):
+            continue
         average = None if None in differences else sum(differences) / len(differences)
         cells = [_MISSING if value is None else f"{value:+.3f}" for value in (*differences, average)]
         lines.append((1.0 if average is None else average, [method, *cells]))
+    if not lines:
+        return []
     lines.sort(key=lambda line: line[0])
     table = _markdown(["method", *tasks, "mean"], [cells for _, cells in lines])
     return [f"## Macro-F1 against {names[0]}, {_labels(size)}", table]

@@ -219,6 +219,7 @@ def test_the_overview_takes_means_over_tasks_and_orders_by_them():
         row("undone", "a", {1: 0.9}, (2,), 1.1), row("undone", "b", {}),
         row("worse", "a", {1: 0.1}, (2,), 0.1), row("worse", "b", {1: 0.2}, (2,), 0.3),
         row("paper", "a", {1: 0.5, 2: 0.7}, (2, 3), 0.75), row("paper", "b", {1: 0.4, 2: 0.4}, (2, 3), 0.65),
+        row("nothing", "a", {}), row("nothing", "b", {}), row("no_map", "a", {}, (3,)), row("no_map", "b", {}, (3,)),
         row("no_embedding", "a", {1: 0.49}, (3,), 0.6), row("no_embedding", "b", {1: 0.4}, (3,), 0.6),
         row("no_hidden", "a", {1: 0.3, 2: 0.6, 3: 0.9}, (3,), 0.6), row("no_hidden", "b", {2: 0.35}, (3,), 0.6),
     ]  # fmt: skip
@@ -235,3 +236,5 @@ def test_the_overview_takes_means_over_tasks_and_orders_by_them():
     assert "| undone | 0.900 | – | – | – |" in methods
     assert ablations == ["| no_hidden | -0.150 | -0.050 | -0.100 |", "| no_embedding | -0.010 | +0.000 | -0.005 |"]
     assert overview({"rows": [each for each in rows if each["task"] == "a"]}) == ""
+    assert overview({"rows": [each for each in rows if not each["scores"]]}) == ""
+    assert "against" not in overview({"rows": [each for each in rows if each["method"][:3] != "no_"]})

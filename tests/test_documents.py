@@ -15,6 +15,8 @@ from benchmarks import (
     litert_choices,
     pretraining,
     reference_curves,
+    results_markdown,
+    results_overview,
     smaller,
     smaller_sizes,
     tasks,
@@ -169,6 +171,14 @@ def test_the_tables_of_smaller_students_are_those_of_the_measured_results():
     for name, expected in tables.items():
         shown = re.search(rf"<!-- {name} table -->\n(.*?)<!-- end of {name} table -->", text, re.DOTALL)
         assert shown[1].strip() == expected, name
+
+
+def test_the_tables_of_methods_are_those_of_the_measured_results():
+    results = json.loads(read("docs/results/methods.json"))
+    pattern = r"<!-- methods tables -->\n(.*?)<!-- end of methods tables -->"
+    shown = re.search(pattern, read("docs/distillation.md"), re.DOTALL)[1]
+    assert shown.strip() == results_overview.overview(results).replace("## ", "### ").strip()
+    assert read("docs/results/methods.md") == results_markdown.tables(results)
 
 
 def test_every_method_and_schedule_is_described():

@@ -173,12 +173,40 @@ def test_the_tables_of_smaller_students_are_those_of_the_measured_results():
         assert shown[1].strip() == expected, name
 
 
+def test_the_table_of_pauses_is_that_of_the_measured_results():
+    runs = json.loads(read("docs/results/onnx_pauses.json"))["runs"]
+    found = {(run["file"], run["way"], run["pause_ms"]): run["median_ms"] for run in runs if run["rows"] == 1}
+    cells = [(f"{precision}.onnx", pause) for precision in ("fp32", "int8") for pause in (0.0, 10.0)]
+    rows = [
+        f"| {way} | {' | '.join(f'{found[file, way, pause]:.2f}' for file, pause in cells)} |"
+        for way in dict.fromkeys(way for _, way, _ in found)
+    ]
+    shown = re.search(r"<!-- pauses table -->\n(.*?)<!-- end of pauses table -->", read("docs/onnx.md"), re.DOTALL)[1]
+    assert shown.strip().split("\n")[2:] == rows
+
+
 def test_the_tables_of_methods_are_those_of_the_measured_results():
     results = json.loads(read("docs/results/methods.json"))
     pattern = r"<!-- methods tables -->\n(.*?)<!-- end of methods tables -->"
     shown = re.search(pattern, read("docs/distillation.md"), re.DOTALL)[1]
     assert shown.strip() == results_overview.overview(results).replace("## ", "### ").strip()
     assert read("docs/results/methods.md") == results_markdown.tables(results)
+
+
+def test_what_is_said_of_methods_is_what_was_measured():
+    rows = [row for row in json.loads(read("docs/results/methods.json"))["rows"] if row["num_train"] == 200]
+    by_method = {}
+    for row in rows:
+        if row["macro_f1"]:
+            by_method.setdefault(row["method"], []).append((row["macro_f1"]["mean"], row["share_of_teacher"]["share"]))
+    points = {name: 100 * sum(mean for mean, _ in found) / 3 for name, found in by_method.items()}
+    shares = {name: 100 * sum(share for _, share in found) / 3 for name, found in by_method.items()}
+    words = " ".join(read("docs/distillation.md").split())
+    assert f"keeps {shares['layered_pca_long']:.1f} % of the teacher's macro-F1" in words
+    assert f"as well makes {shares['layered_pca_long_task']:.1f} %" in words
+    assert f"{points['layered_pca_long'] - points['undistilled']:.1f} points above the same network" in words
+    assert f"answers alone give {points['undistilled_task'] - points['undistilled']:.1f} points" in words
+    assert f"is worth {points['layered_pca'] - points['paper']:.1f} points against fresh weights" in words
 
 
 def test_every_method_and_schedule_is_described():

@@ -203,6 +203,7 @@ def test_what_is_said_of_methods_is_what_was_measured():
     shares = {name: 100 * sum(share for _, share in found) / 3 for name, found in by_method.items()}
     words = " ".join(read("docs/distillation.md").split())
     assert f"keeps {shares['layered_pca_long']:.1f} % of the teacher's macro-F1" in words
+    assert f"kept {shares['layered_pca_long']:.1f} % of the teacher's macro-F1" in " ".join(read("README.md").split())
     assert f"as well makes {shares['layered_pca_long_task']:.1f} %" in words
     assert f"{points['layered_pca_long'] - points['undistilled']:.1f} points above the same network" in words
     assert f"answers alone give {points['undistilled_task'] - points['undistilled']:.1f} points" in words

@@ -1,5 +1,6 @@
 """The documents tell the truth about the tree: tables are those of docs/results, what they name exists."""
 
+import gzip
 import json
 import math
 import pathlib
@@ -208,6 +209,17 @@ def test_what_is_said_of_methods_is_what_was_measured():
     assert f"{points['layered_pca_long'] - points['undistilled']:.1f} points above the same network" in words
     assert f"answers alone give {points['undistilled_task'] - points['undistilled']:.1f} points" in words
     assert f"is worth {points['layered_pca'] - points['paper']:.1f} points against fresh weights" in words
+    with gzip.open(ROOT / "docs/results/methods_runs.jsonl.gz", "rt", encoding="utf-8") as file:
+        kept = {
+            line["folder"].rpartition("-")[0]: line["summary"] for line in map(json.loads, file) if "folder" in line
+        }
+    pca, fresh = (kept[f"runs/{name}/distilled/corpus/seed1"]["held_out"] for name in ("layered_pca", "paper"))
+    found = [100 * each["masked_lm_accuracy_student"] for each in (pca, fresh)]
+    teacher = 100 * pca["masked_lm_accuracy_teacher"]
+    assert (
+        f"finds {found[0]:.0f} instead of {found[1]:.0f} % of the masked tokens held out (teacher: {teacher:.0f} %)"
+        in words
+    )
 
 
 def test_every_method_and_schedule_is_described():

@@ -44,8 +44,9 @@ class StudentShape(LayerShape):
         0, "Of a transformer: width of its feed-forward layers; 0: 4 times --student_width."
     )
     embedding_init: str = option(
-        "random", "random: fresh weights. pca: the teacher's embeddings, projected to the principal components of its "
-        "token embedding.", ("random", "pca"),
+        "auto", "pca: the teacher's embeddings, projected to the principal components of its token embedding. random: "
+        "fresh weights (paper). auto: pca, unless --init_student_layers brings the teacher's embedding along.",
+        ("auto", "pca", "random"),
     )  # fmt: skip
     init_student_layers: tuple[int, ...] = option(
         (), "Layers of the teacher, from 1 as in --layer_map, that a transformer of the teacher's width starts from; "
@@ -88,7 +89,7 @@ def _require_transformer(shape: StudentShape) -> None:
         f"--num_student_layers={shape.num_student_layers}: name one teacher layer for each student layer",
     )
     require(
-        not shape.init_student_layers or shape.embedding_init == "random",
+        not shape.init_student_layers or shape.embedding_init == "auto",
         f"--init_student_layers={layers} brings the teacher's embedding along: leave out --embedding_init",
     )
 

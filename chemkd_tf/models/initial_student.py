@@ -1,6 +1,6 @@
 """What a student starts from besides fresh weights: its teacher's embedding, or its teacher's layers.
 
-`--embedding_init=pca`: see `project_embeddings`. `--init_student_layers`: see `copy_layers`.
+`--embedding_init`: see `project_embeddings`. `--init_student_layers`: see `copy_layers`.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,10 +34,11 @@ def initialise_student(
     Raises:
         InputError: the teacher's layers don't fit the student.
     """
-    EMBEDDING_INITS[shape.embedding_init](student, teacher.masked_lm)
     if shape.init_student_layers:
         _require_same_layers(shape, architecture, teacher.architecture)
         copy_layers(student, teacher.masked_lm, shape.init_student_layers)
+    else:
+        EMBEDDING_INITS[shape.embedding_init](student, teacher.masked_lm)
 
 
 def project_embeddings(student: keras.Model, teacher: keras.Model) -> None:
@@ -91,8 +92,9 @@ def principal_axes(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]
 
 
 EMBEDDING_INITS: dict[str, Callable[[keras.Model, keras.Model], None]] = {
-    "random": lambda student, teacher: None,
+    "auto": project_embeddings,
     "pca": project_embeddings,
+    "random": lambda student, teacher: None,
 }
 
 

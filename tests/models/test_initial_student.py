@@ -117,13 +117,21 @@ def test_the_token_embedding_alone_is_projected_where_there_is_no_other():
 
 
 def test_fresh_weights_stay_as_they_are():
-    before, student = initialised(pretrained(tiny.teacher_architecture()), student_width=10)
+    before, student = initialised(pretrained(tiny.teacher_architecture()), embedding_init="random", student_width=10)
     for variable in student.weights:
         np.testing.assert_array_equal(variable.numpy(), before[variable.path])
 
 
+def test_without_a_flag_a_student_starts_from_the_projection():
+    teacher = pretrained(tiny.teacher_architecture())
+    _, student = initialised(teacher, student_width=10)
+    _, projected = initialised(teacher, student_width=10, embedding_init="pca")
+    for name, values in embeddings(projected).items():
+        np.testing.assert_array_equal(embeddings(student)[name], values)
+
+
 def test_every_value_of_the_flag_has_its_function():
-    assert set(EMBEDDING_INITS) == {"random", "pca"}
+    assert set(EMBEDDING_INITS) == {"auto", "pca", "random"}
 
 
 FROM_LAYERS = dict(student="transformer", num_student_layers=2, student_width=24, student_intermediate_size=32)

@@ -36,6 +36,7 @@ _IDEOGRAPHS = (
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
 )
+_COMMON_IDEOGRAPHS = re.compile("([\u4e00-\u9fff]+)")  # no case, no accents: each is a token, or unknown
 # Places where a text may be cut in two without parting a word.
 _BOUNDARY = re.compile("[ \t\n\r\u3000\u4e00-\u9fff]")
 _CHARACTERS_AT_ONCE = 1024
@@ -52,7 +53,8 @@ _SHORT_NAPS = 1000  # some milliseconds; whoever waits longer, waits for the pro
 class Tokenizer:
     """Strings to token ids, equal to google-research/bert's FullTokenizer (tokenization.py).
 
-    Its Unicode tables are Python's, as Google's are. Words met before are looked up; two threads may share a tokeniser.
+    Its Unicode tables are Python's, as Google's are. What was met before is looked up; two threads may share a
+    tokeniser.
 
     Args:
         tokens: the vocabulary; an entry's position is its id.
@@ -61,7 +63,8 @@ class Tokenizer:
 
     def __init__(self, tokens: Sequence[str], do_lower_case: bool = True):
         self._spaced = _SpacedCharacters()
-        self._chunks = _Chunks(tokens, do_lower_case)
+        self._chunks, self._stretches = _Cache(_Words(tokens, do_lower_case)), _Cache(self._tokenize_stretch)
+        self._id_of_ideograph = _Ideographs(tokens).__getitem__
         self._start_id, self._end_id = tokens.index("[CLS]"), tokens.index("[SEP]")
 
     def tokenize(self, text: str | bytes, most: int | None = None) -> list[int]:
@@ -72,18 +75,37 @@ class Tokenizer:
             most: no more tokens than that; of a long text, only its beginning is read then.
         """
         text = text.decode("utf-8", "ignore") if isinstance(text, bytes) else text
-        chunks, ids, start = self._chunks, [], 0
+        stretches, ids, start = self._stretches, [], 0
         while start < len(text) and (most is None or len(ids) < most):
             boundary = _BOUNDARY.search(text, start + _CHARACTERS_AT_ONCE)
             end = boundary.start() if boundary else len(text)
-            for chunk in text[start:end].translate(self._spaced).split():
-                ids += chunks[chunk]
+            others_and_ideographs = _COMMON_IDEOGRAPHS.split(text[start:end])  # in turn; none, one or more of others
+            for number, part in enumerate(others_and_ideographs):
+                if number % 2:
+                    ids += map(self._id_of_ideograph, part)
+                elif part:
+                    ids += stretches[part]
             start = end
         return ids if most is None else ids[:most]
+
+    def _tokenize_stretch(self, stretch: str) -> list[int]:
+        """What stands between two common ideographs: often a punctuation mark, sometimes pages of another script."""
+        return [index for chunk in stretch.translate(self._spaced).split() for index in self._chunks[chunk]]
 
     def encode(self, text: str | bytes, max_seq_length: int) -> list[int]:
         """Returns `[CLS] ids... [SEP]`, cut at the end to `max_seq_length` tokens."""
         return [self._start_id, *self.tokenize(text, max_seq_length - 2), self._end_id]
+
+
+class _Ideographs(dict):
+    """The token ids of single characters, by character."""
+
+    def __init__(self, tokens: Sequence[str]):
+        super().__init__((token, index) for index, token in enumerate(tokens) if len(token) == 1)
+        self._unknown = tokens.index("[UNK]")
+
+    def __missing__(self, character: str) -> int:
+        return self._unknown
 
 
 class _SpacedCharacters(dict):
@@ -104,25 +126,35 @@ class _SpacedCharacters(dict):
         return found
 
 
-class _Chunks(dict):
-    """The token ids of what stands between two spaces, worked out when it is first met."""
+class _Cache(dict):
+    """Token ids by text, worked out when the text is first met."""
+
+    def __init__(self, work_out: Callable[[str], list[int]]):
+        super().__init__()
+        self._work_out = work_out
+
+    def __missing__(self, text: str) -> list[int]:
+        # Not through `self[...]`: another thread may empty the cache at any time.
+        ids = self._work_out(text)
+        if len(text) <= _LONGEST_KEPT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[text] = ids
+        return ids
+
+
+class _Words:
+    """What stands between two spaces, to token ids."""
 
     def __init__(self, tokens: Sequence[str], do_lower_case: bool):
-        super().__init__()
         self._ids = {token: index for index, token in enumerate(tokens)}
         self._longest_entry = max(map(len, tokens))
         self._unknown = [self._ids["[UNK]"]]
         self._do_lower_case = do_lower_case
 
-    def __missing__(self, chunk: str) -> list[int]:
-        # Not through `self[...]`: another thread may empty the cache at any time.
+    def __call__(self, chunk: str) -> list[int]:
         normalized = _without_accents(chunk.lower()) if self._do_lower_case else chunk
-        ids = [index for word in _words(normalized) for index in self._pieces(word)]
-        if len(chunk) <= _LONGEST_KEPT:
-            if len(self) >= _MOST_KEPT:
-                self.clear()
-            self[chunk] = ids
-        return ids
+        return [index for word in _words(normalized) for index in self._pieces(word)]
 
     def _pieces(self, word: str) -> list[int]:
         """Greedily the longest entry first; a word that can't be matched to its end is [UNK]."""

@@ -17,7 +17,7 @@ from chemkd_tf.models.student import TOKEN_PROJECTION
 TOKEN_IDS, PROBABILITIES = "token_ids", "probabilities"
 OPSET, IR_VERSION = 17, 8  # Recent enough for every operator here, old enough for the runtimes of the browser.
 TOKEN_IDS_INFO = helper.make_tensor_value_info(TOKEN_IDS, TensorProto.INT32, ["batch", "length"])
-_BELOW_ALL = -2.0  # An LSTM's outputs lie in (-1, 1).
+_BELOW_ALL = -2.0  # An LSTM's states lie in (-1, 1), and are 0 at padding.
 
 
 class Graph:
@@ -71,19 +71,23 @@ def build(classifier: TextClassifier) -> onnx.ModelProto:
     lengths = graph.add("ReduceSum", [counted, graph.integers(0)], "real_lengths", keepdims=0)
     lengths = graph.add("Max", [lengths, graph.constant("one_token", np.array(1, np.int32))], "lengths")
 
-    sequence = EMBEDDINGS[architecture.embedding](graph, network, ids)
+    below = EMBEDDINGS[architecture.embedding](graph, network, ids)
     for number in range(1, architecture.num_layers + 1):
-        sequence, last = _bilstm(graph, network.get_layer(f"bilstm_{number}"), number, sequence, lengths)
-    pooled = POOLINGS[classifier.description.pooling](graph, sequence, last, is_token, lengths)
-    add_head(graph, network, pooled)
+        layer = network.get_layer(f"bilstm_{number}")
+        states, last = _bilstm(graph, layer, number, below, lengths)
+        if number < architecture.num_layers:
+            below = _side_by_side(graph, layer, states, f"hidden_{number}")
+    add_head(graph, network, POOLINGS[classifier.description.pooling](graph, states, last, is_token, lengths))
     return graph.model([TOKEN_IDS_INFO], [probabilities_info(classifier)])
 
 
 def add_head(graph: Graph, network: keras.Model, pooled: str) -> None:
-    """Adds what makes `probabilities` of the pooled states `[B, 2 * units]`."""
+    """Adds what makes `probabilities` of the pooled states `[directions, B, units]`."""
+    by_row = graph.add("Transpose", [pooled], "pooled_by_row", perm=[1, 0, 2])
+    side_by_side = graph.add("Reshape", [by_row, graph.integers(0, -1)], "pooled_side_by_side")
     head = network.get_layer("classifier")
     kernel, bias = (graph.constant(f"classifier_{name}", getattr(head, name).numpy()) for name in ("kernel", "bias"))
-    graph.add("Softmax", [graph.add("Gemm", [pooled, kernel, bias], "logits")], PROBABILITIES, axis=-1)
+    graph.add("Softmax", [graph.add("Gemm", [side_by_side, kernel, bias], "logits")], PROBABILITIES, axis=-1)
 
 
 def probabilities_info(classifier: TextClassifier) -> onnx.ValueInfoProto:
@@ -115,14 +119,12 @@ def _full_embedding(graph: Graph, network: keras.Model, ids: str) -> str:
 EMBEDDINGS: dict[str, Callable[[Graph, keras.Model, str], str]] = {"token": _token_embedding, "full": _full_embedding}
 
 
-def _bilstm(
-    graph: Graph, layer: keras.layers.Bidirectional, number: int, sequence: str, lengths: str
-) -> tuple[str, str]:
+def _bilstm(graph: Graph, layer: keras.layers.Bidirectional, number: int, below: str, lengths: str) -> tuple[str, str]:
     """Adds a layer.
 
     Returns:
-        Its output `[T, B, 2 * units]`, zero at padding, and the last states `[2, B, units]`: the forward direction's at
-        the last real token, the backward one's at the first.
+        Its states `[T, directions, B, units]`, zero at padding, and the last of them `[directions, B, units]`: the
+        forward direction's at the last real token, the backward one's at the first.
     """
     name = f"bilstm_{number}"
     directions = [lstm_weights(lstm.cell) for lstm in (layer.forward_layer, layer.backward_layer)]
@@ -130,11 +132,16 @@ def _bilstm(
         graph.constant(f"{name}_{part}", np.concatenate([direction[part] for direction in directions]))
         for part in directions[0]
     ]
+    outputs = [f"{name}_states", f"{name}_last"]
     units = layer.forward_layer.cell.units
-    states = [f"{name}_output", f"{name}_last"]
-    graph.add("LSTM", [sequence, *weights, lengths], name, states, hidden_size=units, direction="bidirectional")
-    by_row = graph.add("Transpose", [states[0]], f"{name}_by_row", perm=[0, 2, 1, 3])  # from [T, directions, B, units]
-    return graph.add("Reshape", [by_row, graph.integers(0, 0, 2 * units)], f"hidden_{number}"), states[1]
+    graph.add("LSTM", [below, *weights, lengths], name, outputs, hidden_size=units, direction="bidirectional")
+    return outputs[0], outputs[1]
+
+
+def _side_by_side(graph: Graph, layer: keras.layers.Bidirectional, states: str, name: str) -> str:
+    """The states of both directions as what the next layer reads, `[T, B, 2 * units]`."""
+    by_row = graph.add("Transpose", [states], f"{name}_by_row", perm=[0, 2, 1, 3])
+    return graph.add("Reshape", [by_row, graph.integers(0, 0, 2 * layer.forward_layer.cell.units)], name)
 
 
 def lstm_weights(cell: keras.layers.LSTMCell) -> dict[str, np.ndarray]:
@@ -154,29 +161,37 @@ def _reordered(gates: np.ndarray) -> np.ndarray:
     return np.concatenate([at_input, output, forget, candidate], axis=-1)
 
 
-def _max_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths: str) -> str:
-    is_token = graph.add("Unsqueeze", [is_token, graph.integers(2)], "is_token_of_all")
+def _max_pooling(graph: Graph, states: str, last: str, is_token: str, lengths: str) -> str:
+    """By GlobalMaxPool, to which the time is the last axis: ReduceMax over the first takes several times as long."""
     below = graph.constant("below_all", np.array(_BELOW_ALL, np.float32))
-    real = graph.add("Where", [is_token, sequence, below], "real_outputs")
-    return graph.add("ReduceMax", [real], "pooled", axes=[0], keepdims=0)
+    lowered = graph.add("Where", [is_token, graph.constant("as_it_is", np.array(0, np.float32)), below], "lowered")
+    lowered = graph.add("Unsqueeze", [lowered, graph.integers(1, 3)], "lowered_of_all")
+    real = graph.add("Add", [states, lowered], "real_states")
+    flat = graph.add("Reshape", [real, graph.integers(0, -1)], "real_states_of_a_token")
+    by_state = graph.add("Transpose", [flat], "real_states_by_state", perm=[1, 0])
+    image = graph.add("Unsqueeze", [by_state, graph.integers(0)], "real_states_of_an_image")
+    largest = graph.add("GlobalMaxPool", [image], "largest")
+    shape = graph.add("Shape", [states], "shape_of_pooled", start=1)
+    return graph.add("Reshape", [largest, shape], "pooled")
 
 
-def _mean_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths: str) -> str:
-    """The LSTM's outputs at padding are zero: the sum needs no mask."""
-    total = graph.add("ReduceSum", [sequence, graph.integers(0)], "total", keepdims=0)
+def _mean_pooling(graph: Graph, states: str, last: str, is_token: str, lengths: str) -> str:
+    """The LSTM's states at padding are zero: the sum needs no mask."""
+    total = graph.add("ReduceSum", [states, graph.integers(0)], "total", keepdims=0)
     count = graph.add("Cast", [lengths], "count", to=TensorProto.FLOAT)
     return graph.add("Div", [total, graph.add("Unsqueeze", [count, graph.integers(1)], "count_of_all")], "pooled")
 
 
-def _cls_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths: str) -> str:
-    return graph.add("Gather", [sequence, graph.constant("first", np.array(0, np.int64))], "pooled", axis=0)
+def _cls_pooling(graph: Graph, states: str, last: str, is_token: str, lengths: str) -> str:
+    return graph.add("Gather", [states, graph.constant("first", np.array(0, np.int64))], "pooled", axis=0)
 
 
-def _last_pooling(graph: Graph, sequence: str, last: str, is_token: str, lengths: str) -> str:
-    by_row = graph.add("Transpose", [last], "last_by_row", perm=[1, 0, 2])
-    return graph.add("Reshape", [by_row, graph.integers(0, -1)], "pooled")
+def _last_pooling(graph: Graph, states: str, last: str, is_token: str, lengths: str) -> str:
+    return last
 
 
+# From all states of the last layer to one of each direction: poolings need no other order of the axes, and the few that
+# are left are put side by side sooner.
 POOLINGS: dict[str, Callable[..., str]] = {
     "max": _max_pooling,
     "mean": _mean_pooling,

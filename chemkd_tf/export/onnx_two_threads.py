@@ -93,16 +93,17 @@ def _add_direction(graph: Graph, layer: keras.layers.Bidirectional, direction: s
 def _head(classifier: TextClassifier, layer: keras.layers.Bidirectional) -> onnx.ModelProto:
     """From both directions of the last layer to probabilities."""
     graph = Graph()
-    sequence = _both(graph)
+    by_direction = [graph.add("Unsqueeze", [name, graph.integers(1)], f"{name}_states") for name in client.DIRECTIONS]
+    states = graph.add("Concat", by_direction, "states", axis=1)
     # The forward direction ends at the last token, the backward one at the first.
     ends = [
         graph.add("Gather", [name, graph.integers(at)], f"{name}_end", axis=0)
         for name, at in zip(client.DIRECTIONS, (-1, 0), strict=True)
     ]
-    length = graph.add("Shape", [sequence], "length", start=0, end=1)
+    length = graph.add("Shape", [states], "length", start=0, end=1)
     real = graph.constant("is_token", np.ones([1, 1], bool))
     pool = POOLINGS[classifier.description.pooling]
-    pooled = pool(graph, sequence, graph.add("Concat", ends, "ends", axis=0), real, length)
+    pooled = pool(graph, states, graph.add("Concat", ends, "ends", axis=0), real, length)
     add_head(graph, classifier.network, pooled)
     return graph.model([_states_info(name, layer) for name in client.DIRECTIONS], [probabilities_info(classifier)])
 

@@ -91,6 +91,7 @@ class TeacherCache:
                 if name in arrays
             },
             reduce_retracing=True,
+            autograph=False,
         )
         progress = Progress("asking the teacher", num_texts, "texts", initial=done)
         start = 0

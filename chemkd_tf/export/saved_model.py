@@ -96,15 +96,15 @@ class _ServedClassifier(tf.Module):
         self.weights = [variable.value for variable in classifier.network.weights]
         self.companions = [tf.saved_model.Asset(path) for path in companions]
         self._labels = tf.constant(classifier.description.labels)
-        self._network = tf.autograph.experimental.do_not_convert(_inference(classifier.network))
+        self._network = _inference(classifier.network)
         self._pad_id = classifier.vocabulary.pad_id
         self._max_seq_length = classifier.description.max_seq_length
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")], autograph=False)
     def classify_texts(self, texts):
         return self._answer(self.tokenizer.encode(texts, self._max_seq_length))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name="token_ids")])
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name="token_ids")], autograph=False)
     def classify_token_ids(self, token_ids):
         token_ids = token_ids[:, : self._max_seq_length]
         return self._answer(

@@ -166,7 +166,9 @@ class TextClassifier:
         self.labels = self.description.labels
         self.vocabulary_file = os.path.join(directory, VOCABULARY_FILE)
         self.tokenizer = self.parts.make_tokenizer()
-        self._from_strings = tf.function(self.probabilities_of, input_signature=[tf.TensorSpec([None], tf.string)])
+        signature = [tf.TensorSpec([None], tf.string)]
+        # To look for Python's own loops in it, of which it has none, would take longer than to trace it.
+        self._from_strings = tf.function(self.probabilities_of, input_signature=signature, autograph=False)
 
     def probabilities_of(self, texts: tf.Tensor) -> tf.Tensor:
         """Maps string `[B]` to float32 `[B, C]`, in a graph."""

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 
 from chemkd_tf.config import ClassificationConfig
 from chemkd_tf.errors import InputError
-from chemkd_tf.models.architecture import StudentArchitecture
+from chemkd_tf.models.architecture import StudentArchitecture, load_architecture
+from chemkd_tf.models.checkpoints import ARCHITECTURE_FILE
 from chemkd_tf.models.classifier import (
     DESCRIPTION_FILE,
     ClassifierDescription,
     ClassifierParts,
     load_classifier,
+    read_description,
 )
 from chemkd_tf.models.importing.load import load_encoder
 from chemkd_tf.text.vocabulary import load_vocabulary
@@ -64,6 +66,20 @@ def word_bilstm(config: ClassificationConfig, labels: Sequence[str], texts: Sequ
 
 
 MODELS: dict[str, Begin] = {"pretrained": pretrained, "word_bilstm": word_bilstm}
+
+
+def is_recurrent(config: ClassificationConfig) -> bool:
+    """Whether a BiLSTM will be trained, as far as files say it; nothing is built.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    if config.model == "word_bilstm":
+        return True
+    if os.path.isfile(os.path.join(config.init_checkpoint, DESCRIPTION_FILE)):
+        return read_description(config.init_checkpoint, "init_checkpoint").architecture.kind == "student"
+    architecture_file = os.path.join(config.init_checkpoint, ARCHITECTURE_FILE)
+    return os.path.isfile(architecture_file) and load_architecture(architecture_file)[0].kind == "student"
 
 
 def _trained(config: ClassificationConfig, labels: Sequence[str]) -> ClassifierParts:

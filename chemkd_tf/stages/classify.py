@@ -17,7 +17,7 @@ from chemkd_tf.export.formats import load_predictor, require_packages
 from chemkd_tf.models import states
 from chemkd_tf.models.checkpoints import load_weights, save_weights
 from chemkd_tf.models.classifier import WEIGHTS_FILE, TextClassifier, read_description
-from chemkd_tf.stages.beginnings import MODELS
+from chemkd_tf.stages.beginnings import MODELS, is_recurrent
 from chemkd_tf.stages.evaluate import evaluate
 from chemkd_tf.stages.export import export
 from chemkd_tf.stages.predict import predict
@@ -93,7 +93,7 @@ def _train(config: ClassificationConfig) -> None:
 
     steps_per_epoch = math.ceil(len(label_ids["train"]) / config.train_batch_size)
     num_train_steps = math.ceil(config.num_train_epochs * len(label_ids["train"]) / config.train_batch_size)
-    strategy = make_strategy(config.num_replicas)
+    strategy = make_strategy(config.num_replicas, is_recurrent(config) and not config.teacher_dir)
     set_seed_and_precision(config.random_seed, config.mixed_bfloat16)
     with strategy.scope():
         parts = MODELS[config.model](config, labels, splits["train"].texts)

@@ -248,6 +248,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(comparison):
     assert comparison.made().count(runs_of(1)[2]) == 2 and comparison.made().count(runs_of(1)[1]) == 1
 
 
+@pytest.mark.slow
 def test_a_plan_runs_nothing_and_a_budget_starts_nothing_late(comparison):
     printed = comparison.run("--dry_run")
     assert "11 runs, about 0 min" in printed and "11 of them are of a kind that was never timed" in printed
@@ -279,6 +280,7 @@ classifier_flags = "--init_checkpoint={student} --teacher_dir={teacher_classifie
 """
 
 
+@pytest.mark.slow
 def test_kept_runs_stand_for_those_of_another_machine(comparison):
     kept = comparison.folder / "kept.jsonl.gz"
     comparison.run(f"--kept_runs={kept}")

@@ -37,7 +37,10 @@ def expected(classifier, texts) -> np.ndarray:
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+# The conversion to LiteRT takes longest.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "litert" else []) for name in FORMATS]
+)
 def test_every_format_answers_as_the_product_does(classifier, name, tmp_path):
     models = FORMATS[name].export(classifier, str(tmp_path / name))
     for path in models:

@@ -221,6 +221,7 @@ def test_the_signatures_are_the_documented_ones(exported):
         assert outputs == {"label": tf.string, "label_id": tf.int32, "probabilities": tf.float32}
 
 
+@pytest.mark.slow
 def test_exporting_again_replaces_the_model(built, classifier, tmp_path):
     path = str(tmp_path / "model")
     assert saved_model.export(classifier, path) == [path]

@@ -179,6 +179,7 @@ def other_teacher(teacher, tmp_path) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_killed_with_sigkill_the_same_command_goes_on(tmp_path):
     rows = [(f"{text}第{number}批。" * 6, label) for number in range(150) for text, label in TEXTS[:4]]
     labelled = pipeline.write_tsv(tmp_path / "train.tsv", rows)

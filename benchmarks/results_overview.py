@@ -36,14 +36,15 @@ def _methods(rows: list[dict[str, Any]], tasks: list[str]) -> str:
         shares = [found[task]["share_of_teacher"] if task in found else None for task in tasks]
         average = None if None in means else sum(means) / len(means)
         share = None if None in shares else sum(share["share"] for share in shares) / len(shares)
-        cells = [method, *(_score(found.get(task)) for task in tasks)]
+        done = [len(found[task]["seeds"]) if task in found else 0 for task in tasks]
+        cells = [method, _from_to(done), *(_score(found.get(task)) for task in tasks)]
         cells += [
             _MISSING if average is None else f"{average:.3f}",
             _MISSING if share is None else f"{100 * share:.1f} %",
         ]
         lines.append((-1.0 if average is None else average, cells))
     lines.sort(key=lambda line: -line[0])  # Stable: what is not complete keeps its order.
-    return _markdown(["method", *tasks, "mean", "share of teacher"], [cells for _, cells in lines])
+    return _markdown(["method", "seeds", *tasks, "mean", "share of teacher"], [cells for _, cells in lines])
 
 
 def _ablations(rows: list[dict[str, Any]], tasks: list[str], size: int) -> list[str]:
@@ -87,6 +88,10 @@ def _score(row: dict[str, Any] | None) -> str:
         return _MISSING
     deviation = row["macro_f1"]["deviation"]
     return f"{_f1(row):.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
+
+
+def _from_to(counts: list[int]) -> str:
+    return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
 
 
 def _labels(size: int) -> str:

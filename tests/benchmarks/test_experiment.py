@@ -208,7 +208,7 @@ def test_the_tables_hold_what_results_json_holds_and_no_more():
 def test_the_overview_takes_means_over_tasks_and_orders_by_them():
     def row(method, task, scores, shown=(2,), share=None):
         return {
-            "method": method, "task": task, "num_train": 200, "tables": list(shown),
+            "method": method, "task": task, "num_train": 200, "tables": list(shown), "seeds": list(scores),
             "scores": [{"seed": seed, "macro_f1": score} for seed, score in scores.items()],
             "macro_f1": {"mean": sum(scores.values()) / len(scores), "deviation": None} if scores else None,
             "share_of_teacher": share and {"share": share},
@@ -232,8 +232,9 @@ def test_the_overview_takes_means_over_tasks_and_orders_by_them():
     methods, ablations = table[2:8], table[10:]
     order = ["teacher", "paper", "no_hidden", "no_embedding", "worse", "undone"]
     assert [line.split(" | ")[0].strip("| ") for line in methods] == order
-    assert "| worse | 0.100 | 0.200 | 0.150 | 20.0 % |" in methods
-    assert "| undone | 0.900 | – | – | – |" in methods
+    assert "| worse | 1 | 0.100 | 0.200 | 0.150 | 20.0 % |" in methods
+    assert "| undone | 0 to 1 | 0.900 | – | – | – |" in methods
+    assert [line.split(" | ")[1] for line in methods[1:3]] == ["2", "1 to 3"]
     assert ablations == ["| no_hidden | -0.150 | -0.050 | -0.100 |", "| no_embedding | -0.010 | +0.000 | -0.005 |"]
     assert overview({"rows": [each for each in rows if each["task"] == "a"]}) == ""
     assert overview({"rows": [each for each in rows if not each["scores"]]}) == ""

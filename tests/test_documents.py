@@ -209,11 +209,37 @@ def test_what_is_said_of_methods_is_what_was_measured():
     assert f"{points['layered_pca_long'] - points['undistilled']:.1f} points above the same network" in words
     assert f"answers alone give {points['undistilled_task'] - points['undistilled']:.1f} points" in words
     assert f"is worth {points['layered_pca'] - points['paper']:.1f} points against fresh weights" in words
+    first = {
+        name: sum(next(score["macro_f1"] for score in row["scores"] if score["seed"] == 1) for row in found) / 3
+        for name in by_method
+        if (found := [row for row in rows if row["method"] == name])
+    }
+    said = dict(re.findall(r"`(\w+)` (0\.\d{3})", words))
+    assert {"logits_only", "bert_pkd", "lrc_bert", "stagewise", "distilbert", "gradual_unfreezing"} < set(said)
+    for name, value in said.items():
+        assert value == f"{first[name]:.3f}", name
+    assert f"first seed (mean of the tasks; teacher {first['teacher']:.3f})" in words
+    assert f"without labels, is at {first['logits_mse']:.3f} where" in words
+    assert first["undistilled"] == pytest.approx(first["logits_mse"], abs=0.01)
+    assert (
+        f"first seed: {first['layered_transformer']:.3f} by the paper's losses, {first['tinybert_transformer']:.3f} by "
+        f"TinyBERT's two stages; the BiLSTM {first['layered_pca']:.3f}, with more updates "
+        f"{first['layered_pca_long']:.3f}, and with the task {first['layered_pca_long_task']:.3f}." in words
+    )
+    latency = {row["method"]: row["latency_ms"] for row in rows}
+    assert f"{latency['tinybert_transformer']:.1f} ms a text in Keras against {latency['paper']:.1f} ms" in words
+    lost = {name: 100 * (first["paper"] - first[f"no_{name}"]) for name in ("hidden", "embedding", "prediction")}
+    assert (
+        f"without the hidden layers {lost['hidden']:.1f} points less, without the embedding {lost['embedding']:.1f} "
+        f"less, without the predictions {-lost['prediction']:.1f} more" in words
+    )
     with gzip.open(ROOT / "docs/results/methods_runs.jsonl.gz", "rt", encoding="utf-8") as file:
         kept = {
             line["folder"].rpartition("-")[0]: line["summary"] for line in map(json.loads, file) if "folder" in line
         }
     pca, fresh = (kept[f"runs/{name}/distilled/corpus/seed1"]["held_out"] for name in ("layered_pca", "paper"))
+    followed = kept["runs/no_prediction/distilled/corpus/seed1"]["held_out"]["r_squared_hidden_3"]
+    assert f"(R² {followed:.2f} instead of {fresh['r_squared_hidden_3']:.2f} held out)" in words
     found = [100 * each["masked_lm_accuracy_student"] for each in (pca, fresh)]
     teacher = 100 * pca["masked_lm_accuracy_teacher"]
     assert (

@@ -162,7 +162,7 @@ def _reordered(gates: np.ndarray) -> np.ndarray:
 
 
 def _max_pooling(graph: Graph, states: str, last: str, is_token: str, lengths: str) -> str:
-    """By GlobalMaxPool, to which the time is the last axis: ReduceMax over the first takes several times as long."""
+    """By GlobalMaxPool, to which the time is the last axis: ReduceMax over the first takes longer."""
     below = graph.constant("below_all", np.array(_BELOW_ALL, np.float32))
     lowered = graph.add("Where", [is_token, graph.constant("as_it_is", np.array(0, np.float32)), below], "lowered")
     lowered = graph.add("Unsqueeze", [lowered, graph.integers(1, 3)], "lowered_of_all")

@@ -228,6 +228,8 @@ def test_what_is_said_of_methods_is_what_was_measured():
     )
     latency = {row["method"]: row["latency_ms"] for row in rows}
     assert f"{latency['tinybert_transformer']:.1f} ms a text in Keras against {latency['paper']:.1f} ms" in words
+    assert f"(`logits_only` by {100 * (first['logits_only'] - first['layered_pca']):.1f} points)" in words
+    assert f"updates gave {points['layered_pca_long'] - points['layered_pca']:.1f} points" in words
     lost = {name: 100 * (first["paper"] - first[f"no_{name}"]) for name in ("hidden", "embedding", "prediction")}
     assert (
         f"without the hidden layers {lost['hidden']:.1f} points less, without the embedding {lost['embedding']:.1f} "

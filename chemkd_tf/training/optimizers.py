@@ -32,13 +32,13 @@ class LinearWarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class ReplicaExactAdamW(keras.optimizers.AdamW):
-    """AdamW that clips the global norm of the gradient after it was summed over the replicas, in one pass.
+    """AdamW that clips the global norm of the gradient after it was summed over the replicas.
 
     Keras clips each replica's share before the sum, which makes another update on 2 replicas than on 1. Here the sum is
     made by `reduce_and_clip`, whose result `apply_gradients` takes.
 
-    Keras makes Adam's update of a dozen operations, each of which walks through a whole variable; a small student's
-    embedding is larger than its caches, and walking is most of what an update of few sentences costs.
+    Keras makes Adam's update of a dozen operations, each of which walks through a whole variable. A student's embedding
+    is larger than the caches, so that they are a good part of an update of few sentences; here one operation does it.
     """
 
     def __init__(self, *args, clip_norm_after_reduction: float = 0.0, **kwargs):

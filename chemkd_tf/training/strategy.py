@@ -91,9 +91,9 @@ def _split_cpu(num_replicas: int) -> None:
 def _give_each_operation_one_core() -> None:
     """Keeps TensorFlow from sharing the small products of a recurrence between cores: to meet costs more than it saves.
 
-    An update of the student (3 x 200, 16 texts of 64 tokens) took 81 ms so and 127 ms otherwise on two cores, 139 ms on
-    one. With many cores, what is large (the embedding's update) would wait for one of them; that was not measured, so
-    nothing changes there, nor where the environment says how many threads an operation has.
+    In one look, an update of the student (3 x 200, 16 texts of 64 tokens) took 81 ms so and 127 ms otherwise on two
+    cores, 139 ms on one. With many cores, what is large (the embedding's update) would wait for one of them; that was
+    not measured, so nothing changes there, nor where the environment says how many threads an operation has.
     """
     if (os.cpu_count() or 1) > _FEW_CORES or "TF_NUM_INTRAOP_THREADS" in os.environ:
         return

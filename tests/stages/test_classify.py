@@ -14,7 +14,6 @@ from chemkd_tf.models.checkpoints import load_pretrained
 from chemkd_tf.models.classifier import TextClassifier, read_description
 from chemkd_tf.models.heads import POOLING
 from chemkd_tf.stages import classify
-from chemkd_tf.stages.beginnings import is_recurrent
 
 NOT_TRAINING = {"do_train": False, "init_checkpoint": "", "data_dir": ""}
 
@@ -88,21 +87,6 @@ def test_training_moves_every_layer_and_lowers_the_loss(built, tmp_path, pretrai
     moved = difference(weights_of(TextClassifier(str(tmp_path / "run")), pretrained), pretrained)
     not_moved = [path for path, largest in moved.items() if largest < 1e-4]
     assert not not_moved
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, True),
-        ({"init_checkpoint": "{classifier}"}, True),
-        ({"init_checkpoint": "{teacher}"}, False),
-        ({"init_checkpoint": "{folder}"}, False),  # of something else, which is read or refused later
-        ({"init_checkpoint": "", "model": "word_bilstm"}, True),
-    ],
-)
-def test_files_say_beforehand_whether_a_bilstm_is_trained(built, tmp_path, changes, expected):
-    changes = {name: value.format(**built._asdict()) for name, value in changes.items()}
-    assert is_recurrent(pipeline.classification(built, tmp_path, **changes)) == expected
 
 
 def test_reports_hold_scikit_learns_figures_for_the_kept_weights(built, classifier, capsys):

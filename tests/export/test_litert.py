@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -242,6 +243,26 @@ def answer_in_threads(path: str, seconds: float) -> int:
         thread.join()
     assert not wrong
     return sum(counts)
+
+
+def test_a_new_model_answers_texts_of_growing_length_as_an_old_one(exported):
+    # An interpreter whose input grew answered one in some thousand texts wrongly, by up to 0.96; each of eight threads
+    # made it ten times likelier.
+    given = sorted(texts(32), key=len)
+    right = client.Classifier(exported[0])(given)
+    wrong, end = [], time.monotonic() + 4
+
+    def ask(model, order):
+        for index in np.sort(order.choice(len(given), 4, replace=False)):
+            if not np.array_equal(model([given[index]])[0], right[index]):
+                wrong.append(index)
+
+    seeds = iter(range(1_000_000))
+    while time.monotonic() < end:
+        models = [client.Classifier(exported[0]) for _ in range(8)]
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(ask, models, [np.random.default_rng(next(seeds)) for _ in models]))
+    assert not wrong
 
 
 @pytest.mark.parametrize("file", range(3), ids=FILES)

@@ -15,6 +15,7 @@ from chemkd_tf.models.classifier import (
     read_description,
 )
 from chemkd_tf.models.importing.load import load_encoder
+from chemkd_tf.models.longer_student import lengthen
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.text.word_tokenization import WordSplitter, word_vocabulary
 
@@ -28,10 +29,17 @@ def pretrained(config: ClassificationConfig, labels: Sequence[str], texts: Seque
     found = load_encoder(config.init_checkpoint, "init_checkpoint", config.random_init)
     longest = found.architecture.max_sequence_length
     if config.max_seq_length > longest:
-        raise InputError(
-            f"--max_seq_length={config.max_seq_length}: the encoder in {config.init_checkpoint} takes at most "
-            f"{longest} tokens"
+        if found.architecture.kind != "student":
+            raise InputError(
+                f"--max_seq_length={config.max_seq_length}: the encoder in {config.init_checkpoint} takes at most "
+                f"{longest} tokens; only a BiLSTM student reads further than it was distilled on"
+            )
+        print(
+            f"The student in {config.init_checkpoint} was distilled on {longest} tokens; it reads on to "
+            f"{config.max_seq_length}.",
+            flush=True,
         )
+        found = lengthen(found, config.max_seq_length)
     if config.freeze_encoder:
         found.encoder.trainable = False
     description = ClassifierDescription(

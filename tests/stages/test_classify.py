@@ -353,11 +353,21 @@ def test_a_label_unseen_in_training_is_named_with_file_and_line(built, tmp_path,
             run(built, built.classifier, data_dir=data, do_train=False, do_eval=True)
 
 
-def test_texts_longer_than_the_encoder_takes_are_refused(built, tmp_path):
+def test_texts_longer_than_a_transformer_takes_are_refused(built, tmp_path):
     with pytest.raises(
-        InputError, match=f"--max_seq_length=25: the encoder in {built.student} takes at most 24 tokens"
+        InputError, match=f"--max_seq_length=33: the encoder in {built.teacher} takes at most 32 tokens; only a BiLSTM"
     ):
-        run(built, tmp_path / "run", max_seq_length=25)
+        run(built, tmp_path / "run", init_checkpoint=built.teacher, max_seq_length=33)
+
+
+def test_a_student_reads_behind_the_end_of_what_it_was_distilled_on(built, tmp_path, capsys):
+    behind_the_end = ["的" * 30 + key for key in "酸水温"]
+    run(built, tmp_path / "run", max_seq_length=40)
+    assert f"The student in {built.student} was distilled on 24 tokens; it reads on to 40." in capsys.readouterr().out
+    longer = TextClassifier(str(tmp_path / "run"))
+    assert longer.description.max_seq_length == longer.description.architecture.max_sequence_length == 40
+    assert np.ptp(longer(behind_the_end), axis=0).max() > 1e-4
+    assert np.ptp(TextClassifier(built.classifier)(behind_the_end), axis=0).max() < 1e-6
 
 
 def test_a_folder_without_an_encoder_is_refused(built, tmp_path):

@@ -125,6 +125,13 @@ def _train(config: ClassificationConfig) -> None:
         )
         for split, texts in splits.items()
     }
+    num_full = int((examples["train"].lengths == config.max_seq_length).sum())
+    if num_full:
+        print(
+            f"{num_full / len(label_ids['train']):.1%} of the training texts reach --max_seq_length="
+            f"{config.max_seq_length} tokens; what follows there is not read",
+            flush=True,
+        )
     unlabelled = None
     if config.teacher_dir:
         examples["train"], unlabelled = ask_beforehand(

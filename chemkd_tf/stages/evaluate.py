@@ -37,6 +37,12 @@ def evaluate(data_dir: str, classifier: TextClassifier, workdir: WorkingDirector
         reports[split] = evaluate_split(classifier, data_dir, split)
         write_json(workdir.file(f"{split}_report.json"), reports[split])
         print(f"\n{split}: {path}", *report_lines(reports[split]), sep="\n", flush=True)
+        if reports[split]["tokens"]["cut_share"]:
+            print(
+                f"{reports[split]['tokens']['cut_share']:.1%} of the texts are longer than "
+                f"{classifier.description.max_seq_length} tokens and were cut at the end",
+                flush=True,
+            )
     if not reports:
         raise InputError(f"--data_dir={data_dir}: neither a dev nor a test file (.tsv, .csv or .jsonl) to evaluate on")
     return reports

@@ -360,6 +360,20 @@ def test_texts_longer_than_a_transformer_takes_are_refused(built, tmp_path):
         run(built, tmp_path / "run", init_checkpoint=built.teacher, max_seq_length=33)
 
 
+def test_texts_that_are_cut_are_told(built, tmp_path, capsys):
+    data = pipeline.write_labelled(tmp_path / "data", train=9, dev=0, test=0)
+    # [CLS] and [SEP] take two places: of lengths 3, 4 and 5, one is shorter than 6 tokens, one as long, one longer.
+    rows = [("的" * length, label) for length, label in zip((3, 4, 5), pipeline.LABELS, strict=True)]
+    for split in ("train", "dev", "test"):
+        pipeline.write_tsv(tmp_path / "data" / f"{split}.tsv", rows)
+    run(built, tmp_path / "run", data_dir=data, max_seq_length=6, do_eval=True)
+    printed = capsys.readouterr().out
+    assert printed.count("66.7% of the training texts reach --max_seq_length=6 tokens; what follows there is not") == 1
+    assert printed.count("33.3% of the texts are longer than 6 tokens and were cut at the end") == 2
+    run(built, tmp_path / "longer", data_dir=data, max_seq_length=8, do_eval=True)
+    assert not re.search("% of the (training )?texts", capsys.readouterr().out)
+
+
 def test_a_student_reads_behind_the_end_of_what_it_was_distilled_on(built, tmp_path, capsys):
     behind_the_end = ["的" * 30 + key for key in "酸水温"]
     run(built, tmp_path / "run", max_seq_length=40)

@@ -80,21 +80,21 @@ def main(arguments: list[str]) -> None:
     runs.write_data()
     cache = Cache(f"{runs.output_dir}/resampled.json")
     failed: dict[ExperimentRun, str] = {}
-    if not FLAGS.report_only:
-        options = Options(FLAGS.parallel, 60 * FLAGS.max_minutes, FLAGS.runs_per_worker, FLAGS.script_dir)
-        scheduler = Scheduler(chosen, runs.output_dir, options, lambda run: report(runs, cache))
-        try:
+    try:
+        if not FLAGS.report_only:
+            options = Options(FLAGS.parallel, 60 * FLAGS.max_minutes, FLAGS.runs_per_worker, FLAGS.script_dir)
+            scheduler = Scheduler(chosen, runs.output_dir, options, lambda run: report(runs, cache))
             scheduler.work()
             if FLAGS.measure_latency:
                 measure_latency(runs)
-        except KeyboardInterrupt:
-            print("interrupted; the same command goes on", file=sys.stderr)
-            _keep(runs, inputs)
-            sys.exit(130)
-        failed = scheduler.failed
-        if scheduler.waiting:
-            print(f"\n--max_minutes is over; left: {plan(scheduler.waiting, Durations(runs.all), FLAGS.parallel)}")
-    report(runs, cache)
+            failed = scheduler.failed
+            if scheduler.waiting:
+                print(f"\n--max_minutes is over; left: {plan(scheduler.waiting, Durations(runs.all), FLAGS.parallel)}")
+        report(runs, cache)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        _keep(runs, inputs)
+        sys.exit(130)
     _keep(runs, inputs)
     print(f"\nresults: {runs.output_dir}/results.json   tables: {runs.output_dir}/TABLES.md", flush=True)
     if failed:

@@ -224,10 +224,16 @@ def test_what_is_said_of_methods_is_what_was_measured():
     assert (
         f"first seed: {first['layered_transformer']:.3f} by the paper's losses, {first['tinybert_transformer']:.3f} by "
         f"TinyBERT's two stages; the BiLSTM {first['layered_pca']:.3f}, with more updates "
-        f"{first['layered_pca_long']:.3f}, and with the task {first['layered_pca_long_task']:.3f}." in words
+        f"{first['layered_pca_long']:.3f}, and with the task {first['layered_pca_long_task']:.3f}. Pooled by maximum, "
+        f"the transformers have {first['layered_transformer_max']:.3f} and {first['tinybert_transformer_max']:.3f}, "
+        f"the BiLSTM with more updates {first['layered_pca_long_max']:.3f}." in words
     )
     latency = {row["method"]: row["latency_ms"] for row in rows}
     assert f"{latency['tinybert_transformer']:.1f} ms a text in Keras against {latency['paper']:.1f} ms" in words
+    assert (
+        f"takes {latency['layered_pca_long_256_max']:.1f} ms a text, of hazard classes, the teacher on 64 "
+        f"{latency['teacher']:.1f} ms" in words
+    )
     assert f"(`logits_only` by {100 * (first['logits_only'] - first['layered_pca']):.1f} points)" in words
     assert f"updates gave {points['layered_pca_long'] - points['layered_pca']:.1f} points" in words
     lost = {name: 100 * (first["paper"] - first[f"no_{name}"]) for name in ("hidden", "embedding", "prediction")}

@@ -353,13 +353,6 @@ def test_a_label_unseen_in_training_is_named_with_file_and_line(built, tmp_path,
             run(built, built.classifier, data_dir=data, do_train=False, do_eval=True)
 
 
-def test_texts_longer_than_a_transformer_takes_are_refused(built, tmp_path):
-    with pytest.raises(
-        InputError, match=f"--max_seq_length=33: the encoder in {built.teacher} takes at most 32 tokens; only a BiLSTM"
-    ):
-        run(built, tmp_path / "run", init_checkpoint=built.teacher, max_seq_length=33)
-
-
 def test_texts_that_are_cut_are_told(built, tmp_path, capsys):
     data = pipeline.write_labelled(tmp_path / "data", train=9, dev=0, test=0)
     # [CLS] and [SEP] take two places: of lengths 3, 4 and 5, one is shorter than 6 tokens, one as long, one longer.
@@ -372,16 +365,6 @@ def test_texts_that_are_cut_are_told(built, tmp_path, capsys):
     assert printed.count("33.3% of the texts are longer than 6 tokens and were cut at the end") == 2
     run(built, tmp_path / "longer", data_dir=data, max_seq_length=8, do_eval=True)
     assert not re.search("% of the (training )?texts", capsys.readouterr().out)
-
-
-def test_a_student_reads_behind_the_end_of_what_it_was_distilled_on(built, tmp_path, capsys):
-    behind_the_end = ["的" * 30 + key for key in "酸水温"]
-    run(built, tmp_path / "run", max_seq_length=40)
-    assert f"The student in {built.student} was distilled on 24 tokens; it reads on to 40." in capsys.readouterr().out
-    longer = TextClassifier(str(tmp_path / "run"))
-    assert longer.description.max_seq_length == longer.description.architecture.max_sequence_length == 40
-    assert np.ptp(longer(behind_the_end), axis=0).max() > 1e-4
-    assert np.ptp(TextClassifier(built.classifier)(behind_the_end), axis=0).max() < 1e-6
 
 
 def test_a_folder_without_an_encoder_is_refused(built, tmp_path):

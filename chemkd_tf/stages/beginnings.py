@@ -15,7 +15,7 @@ from chemkd_tf.models.classifier import (
     read_description,
 )
 from chemkd_tf.models.importing.load import load_encoder
-from chemkd_tf.models.longer_student import lengthen
+from chemkd_tf.models.longer_encoder import lengthen
 from chemkd_tf.text.vocabulary import load_vocabulary
 from chemkd_tf.text.word_tokenization import WordSplitter, word_vocabulary
 
@@ -29,14 +29,9 @@ def pretrained(config: ClassificationConfig, labels: Sequence[str], texts: Seque
     found = load_encoder(config.init_checkpoint, "init_checkpoint", config.random_init)
     longest = found.architecture.max_sequence_length
     if config.max_seq_length > longest:
-        if found.architecture.kind != "student":
-            raise InputError(
-                f"--max_seq_length={config.max_seq_length}: the encoder in {config.init_checkpoint} takes at most "
-                f"{longest} tokens; only a BiLSTM student reads further than it was distilled on"
-            )
         print(
-            f"The student in {config.init_checkpoint} was distilled on {longest} tokens; it reads on to "
-            f"{config.max_seq_length}.",
+            f"The encoder in {config.init_checkpoint} takes {longest} tokens; it is made to read on to "
+            f"{config.max_seq_length} (--max_seq_length={longest} leaves it as it is).",
             flush=True,
         )
         found = lengthen(found, config.max_seq_length)

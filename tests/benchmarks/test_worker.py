@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -59,9 +60,16 @@ def test_a_used_worker_makes_the_weights_of_a_new_process(worker, tmp_path, tmp_
         worker, "run_distill.py", pipeline.distillation(built, tmp_path / "student"), tmp_path / "student.log"
     )
     assert distilled.status == "done" and distilled.seconds > 0 and distilled.cpu_seconds > 0
-    wrong = pipeline.classification(built, tmp_path / "wrong", init_checkpoint=built.teacher, max_seq_length=999)
+    shutil.copytree(built.student, tmp_path / "damaged")
+    os.truncate(tmp_path / "damaged" / "model.weights.h5", 5000)
+    wrong = pipeline.classification(built, tmp_path / "wrong", init_checkpoint=tmp_path / "damaged")
     assert outcome_of(worker, "run_classifier.py", wrong, tmp_path / "wrong.log").status == "failed"
-    assert (tmp_path / "wrong.log").read_text().splitlines()[-1].startswith("error: --max_seq_length=999: the encoder")
+    assert (
+        (tmp_path / "wrong.log")
+        .read_text()
+        .splitlines()[-1]
+        .startswith(f"error: {tmp_path}/damaged/model.weights.h5: ")
+    )
 
     reused = pipeline.classification(built, tmp_path / "reused", **changes, **taught)
     assert outcome_of(worker, "run_classifier.py", reused, tmp_path / "reused.log").status == "done"

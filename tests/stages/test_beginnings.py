@@ -5,7 +5,6 @@ import pipeline
 import pytest
 import tiny
 
-from chemkd_tf.errors import InputError
 from chemkd_tf.models.classifier import TextClassifier
 from chemkd_tf.stages import classify
 from chemkd_tf.stages.beginnings import is_recurrent
@@ -36,18 +35,16 @@ def test_files_say_beforehand_whether_a_bilstm_is_trained(built, tmp_path, chang
     assert is_recurrent(pipeline.classification(built, tmp_path, **changes)) == expected
 
 
-def test_texts_longer_than_a_transformer_takes_are_refused(built, tmp_path):
-    with pytest.raises(
-        InputError, match=f"--max_seq_length=33: the encoder in {built.teacher} takes at most 32 tokens; only a BiLSTM"
-    ):
-        run(built, tmp_path / "run", init_checkpoint=built.teacher, max_seq_length=33)
-
-
-def test_a_student_reads_behind_the_end_of_what_it_was_distilled_on(built, tmp_path, capsys):
-    behind_the_end = ["的" * 30 + key for key in "酸水温"]
-    run(built, tmp_path / "run", max_seq_length=40)
-    assert f"The student in {built.student} was distilled on 24 tokens; it reads on to 40." in capsys.readouterr().out
+@pytest.mark.parametrize(("kind", "takes"), [("student", 24), ("teacher", 32)])
+def test_an_encoder_reads_behind_the_end_of_what_it_was_trained_on(built, tmp_path, capsys, kind, takes):
+    behind_the_end = ["的" * (takes + 6) + key for key in "酸水温"]
+    checkpoint = getattr(built, kind)
+    run(built, tmp_path / "short", init_checkpoint=checkpoint, max_seq_length=takes)
+    assert "made to read on" not in capsys.readouterr().out
+    run(built, tmp_path / "run", init_checkpoint=checkpoint, max_seq_length=takes + 16)
+    said = f"The encoder in {checkpoint} takes {takes} tokens; it is made to read on to {takes + 16} "
+    assert said + f"(--max_seq_length={takes} leaves it as it is)." in capsys.readouterr().out
     longer = TextClassifier(str(tmp_path / "run"))
-    assert longer.description.max_seq_length == longer.description.architecture.max_sequence_length == 40
+    assert longer.description.max_seq_length == longer.description.architecture.max_sequence_length == takes + 16
     assert np.ptp(longer(behind_the_end), axis=0).max() > 1e-4
-    assert np.ptp(TextClassifier(built.classifier)(behind_the_end), axis=0).max() < 1e-6
+    assert np.ptp(TextClassifier(str(tmp_path / "short"))(behind_the_end), axis=0).max() < 1e-6

@@ -40,6 +40,7 @@ _COMMON_IDEOGRAPHS = re.compile("([\u4e00-\u9fff]+)")  # no case, no accents: ea
 # Places where a text may be cut in two without parting a word.
 _BOUNDARY = re.compile("[ \t\n\r\u3000\u4e00-\u9fff]")
 _CHARACTERS_AT_ONCE = 1024
+_CHARACTERS_PER_TOKEN = 2  # more than nearly all texts have: of a long one, what is cut off need not be read
 Batch = Any  # whatever `prepare` takes
 Prepare = Callable[[Batch], np.ndarray]
 _LARGEST_TWICE = 64 << 20  # bytes of a model
@@ -76,8 +77,9 @@ class Tokenizer:
         """
         text = text.decode("utf-8", "ignore") if isinstance(text, bytes) else text
         stretches, ids, start = self._stretches, [], 0
+        at_once = _CHARACTERS_AT_ONCE if most is None else min(_CHARACTERS_AT_ONCE, _CHARACTERS_PER_TOKEN * most + 1)
         while start < len(text) and (most is None or len(ids) < most):
-            boundary = _BOUNDARY.search(text, start + _CHARACTERS_AT_ONCE)
+            boundary = _BOUNDARY.search(text, start + at_once)
             end = boundary.start() if boundary else len(text)
             others_and_ideographs = _COMMON_IDEOGRAPHS.split(text[start:end])  # in turn; none, one or more of others
             for number, part in enumerate(others_and_ideographs):

@@ -135,6 +135,7 @@ def _read_teacher(
     if config.max_seq_length > taught.architecture.max_sequence_length:
         raise InputError(
             f"--max_seq_length={config.max_seq_length}: the teacher in {config.teacher_dir} takes at most "
-            f"{taught.architecture.max_sequence_length} tokens"
+            f"{taught.architecture.max_sequence_length} tokens; fine-tune it with this --max_seq_length, or give the "
+            "student a smaller one"
         )
     return taught

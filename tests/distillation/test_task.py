@@ -286,6 +286,11 @@ def test_a_teacher_of_another_vocabulary_is_refused(built, taught, tmp_path):
         run(built, taught, tmp_path / "run", teacher_dir=str(tmp_path))
 
 
+def test_a_student_that_reads_further_than_its_teacher_is_refused(built, taught, tmp_path):
+    with pytest.raises(InputError, match="=33: the teacher in .* takes at most 32 tokens; fine-tune it with"):
+        run(built, taught, tmp_path / "run", max_seq_length=33)
+
+
 def test_an_empty_corpus_is_refused(built, taught, tmp_path):
     (tmp_path / "empty.txt").write_text("\n \n", encoding="utf-8")
     with pytest.raises(InputError, match="empty.txt: no text in it"):

@@ -252,6 +252,8 @@ def test_what_is_said_of_methods_is_what_was_measured():
         "predictions {} more ({})".format(*said["no_hidden"], *said["no_embedding"], *said["no_prediction"])
         in words
     )
+    weights = [points[f"layered_pca{ending}"] / 100 for ending in ("", "_small_prediction", "_no_prediction")]
+    assert "{:.3f} with the paper's weight, {:.3f} with a tenth of it, {:.3f} without".format(*weights) in words
     assert f"1, 3, 5 give {points['shallow_only'] - points['paper']:.1f} points more, 4, 5, 6 as much" in words
     assert points["deep_only"] == pytest.approx(points["paper"], abs=0.1)
     with gzip.open(ROOT / "docs/results/methods_runs.jsonl.gz", "rt", encoding="utf-8") as file:
@@ -306,6 +308,8 @@ def test_what_is_said_of_longer_texts_and_pooling_is_what_was_measured():
         f"{begun[as_it_is]:.3f} to {begun[by_maximum]:.3f} so, without distillation from {begun['undistilled']:.3f} to "
         f"{begun['undistilled_max']:.3f}, and with 256 tokens from {begun['undistilled_256']:.3f} to "
         f"{begun['undistilled_256_max']:.3f}",
+        f"first seed) has {begun['teacher_256']:.3f}, its student {begun[longer]:.3f} by the mean and "
+        f"{begun[both]:.3f} by maximum",
         "the best row has {:.3f}, {:.3f} and {:.3f}".format(*all_labels[both]),
         "a bag of characters {:.3f}, {:.3f} and {:.3f}".format(*all_labels["character_tfidf"]),
         "({both:.3f} against {character_tfidf:.3f})".format(both=of_all[both], **of_all),

@@ -323,6 +323,7 @@ def test_what_is_said_of_longer_texts_and_pooling_is_what_was_measured():
         f"bag of characters {mean['character_tfidf']:.3f}, the same network without distillation at most "
         f"{undistilled:.3f};" in readme
     )
+    assert f"(first seed), it had {begun['teacher_256']:.3f} and the student {begun[both]:.3f} (" in readme
 
 
 def test_every_method_and_schedule_is_described():

@@ -26,7 +26,10 @@ class ClassificationConfig(MethodConfig, ExportConfig, ShrinkingConfig, WordMode
         ("auto", "last", "max", "mean", "cls"),
     )  # fmt: skip
     classifier_dropout: float = option(0.1, "Dropout before the classification layer.")
-    max_seq_length: int = option(128, "Tokens per text with [CLS] and [SEP]; the rest is cut off at the end.")
+    max_seq_length: int = option(
+        128, "Tokens per text with [CLS] and [SEP]; the rest is cut off at the end. An encoder that takes fewer is "
+        "made to read on."
+    )  # fmt: skip
     learning_rate: float = option(0.0, "Peak of warm-up, then linear decay; 0: 1e-3 for a student, 1e-4 for a teacher.")
     num_train_epochs: float = option(10.0, "Passes over the training set.")
     warmup_proportion: float = option(0.1, "Share of the updates that warm up.")

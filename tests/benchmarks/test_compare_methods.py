@@ -223,6 +223,22 @@ def test_ctrl_c_gives_the_locks_back(comparison):
     assert os.listdir(comparison.output / "locks") == [".takeovers"]
 
 
+def test_ctrl_c_while_the_tables_are_written_ends_in_a_line_and_keeps_the_runs(comparison):
+    comparison.run("--only=_30/seed1")
+    done, kept = comparison.results()["runs_done"], comparison.folder / "kept.jsonl.gz"
+    interrupted = (
+        "from absl import app; from benchmarks import compare_methods as c; c.define_flags(); "
+        "c.report = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt); app.run(c.main)"
+    )
+    flags = [f"--experiment={comparison.folder}/methods.toml", f"--output_dir={comparison.output}", "--report_only"]
+    found = subprocess.run(
+        [sys.executable, "-c", interrupted, *flags, f"--kept_runs={kept}"],
+        cwd=pipeline.ROOT, text=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    assert found.returncode == 130 and found.stderr.splitlines()[-1] == "interrupted; the same command goes on"
+    assert "Traceback" not in found.stderr and f"{done} runs kept in {kept}" in found.stdout and done > 2
+
+
 @pytest.mark.slow
 def test_two_runners_at_once_share_the_runs(comparison):
     comparison.describe(seeds=(1, 2, 3), more="--sleep=0.5")

@@ -40,6 +40,8 @@ _COMMON_IDEOGRAPHS = re.compile("([\u4e00-\u9fff]+)")  # no case, no accents: ea
 # Places where a text may be cut in two without parting a word.
 _BOUNDARY = re.compile("[ \t\n\r\u3000\u4e00-\u9fff]")
 _CHARACTERS_AT_ONCE = 1024
+_LAST_ALONE = 0xFFFF  # of the code points that are looked for in a table
+_NOT_ALONE = -1
 _CHARACTERS_PER_TOKEN = 2  # more than nearly all texts have: of a long one, what is cut off need not be read
 Batch = Any  # whatever `prepare` takes
 Prepare = Callable[[Batch], np.ndarray]
@@ -66,6 +68,7 @@ class Tokenizer:
         self._spaced = _SpacedCharacters()
         self._chunks, self._stretches = _Cache(_Words(tokens, do_lower_case)), _Cache(self._tokenize_stretch)
         self._id_of_ideograph = _Ideographs(tokens).__getitem__
+        self._ids_alone = _ids_alone(tokens)
         self._start_id, self._end_id = tokens.index("[CLS]"), tokens.index("[SEP]")
 
     def tokenize(self, text: str | bytes, most: int | None = None) -> list[int]:
@@ -97,6 +100,75 @@ class Tokenizer:
     def encode(self, text: str | bytes, max_seq_length: int) -> list[int]:
         """Returns `[CLS] ids... [SEP]`, cut at the end to `max_seq_length` tokens."""
         return [self._start_id, *self.tokenize(text, max_seq_length - 2), self._end_id]
+
+    def encode_all(self, texts: Sequence[str | bytes], max_seq_length: int, pad_id: int) -> np.ndarray:
+        """`encode` of many texts, sooner than one by one: int32 `[B, T]`, T of the longest."""
+        most = max_seq_length - 2
+        texts = [text.decode("utf-8", "ignore") if isinstance(text, bytes) else text for text in texts]
+        beginnings = [_beginning(text, _CHARACTERS_PER_TOKEN * most + 1) for text in texts]
+        all_ids, ends = self._tokenize_joined(beginnings)
+        rows, start = [], 0
+        for text, beginning, end in zip(texts, beginnings, ends, strict=True):
+            row = all_ids[start : min(end, start + most)]
+            rows.append(self.tokenize(text, most) if len(row) < most and len(beginning) < len(text) else row)
+            start = end
+        encoded = np.full((len(rows), max(map(len, rows)) + 2), pad_id, np.int32)
+        encoded[:, 0] = self._start_id
+        for target, row in zip(encoded, rows, strict=True):
+            target[1 : len(row) + 1] = row
+            target[len(row) + 1] = self._end_id
+        return encoded
+
+    def _tokenize_joined(self, texts: Sequence[str]) -> tuple[np.ndarray, list[int]]:
+        """Returns the ids of all texts in turn, int32, and where each text's end.
+
+        What stands alone is looked up in one go for all texts; what is between, a stretch at a time.
+        """
+        joined, text_ends = "".join(texts), np.cumsum([len(text) for text in texts])
+        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+        ids = self._ids_alone.take(codes, mode="clip")
+        in_stretch = ids == _NOT_ALONE
+        is_bound = np.ones(len(ids) + 1, bool)
+        is_bound[1:-1] = in_stretch[1:] != in_stretch[:-1]
+        is_bound[text_ends] = True
+        bounds = np.flatnonzero(is_bound)
+        of_stretches = np.flatnonzero(in_stretch[bounds[:-1]])
+        starts, ends = bounds[of_stretches], bounds[of_stretches + 1]
+        found = [self._stretches[joined[start:end]] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        # Each character becomes so many ids: 1 where it stands alone; all of a stretch at its first, then none.
+        counts = np.where(in_stretch, 0, 1)
+        counts[starts] = [len(stretch) for stretch in found]
+        ids = np.repeat(ids, counts)
+        ids[ids == _NOT_ALONE] = [index for stretch in found for index in stretch]
+        return ids, np.concatenate([[0], np.cumsum(counts)])[text_ends].tolist()
+
+
+def _beginning(text: str, num_characters: int) -> str:
+    """So many characters of a text, and those up to a place where it may be cut."""
+    boundary = _BOUNDARY.search(text, num_characters)
+    return text[: boundary.start()] if boundary else text
+
+
+def _ids_alone(tokens: Sequence[str]) -> np.ndarray:
+    """The token ids of the characters that stand alone, by code point; the last is for all code points beyond."""
+    ids = np.full(_LAST_ALONE + 2, _NOT_ALONE, np.int32)
+    ids[0x4E00:0xA000] = tokens.index("[UNK]")
+    for index, token in enumerate(tokens):
+        if len(token) == 1 and ord(token) <= _LAST_ALONE and _stands_alone(token):
+            ids[ord(token)] = index
+    return ids
+
+
+def _stands_alone(character: str) -> bool:
+    """Whether it is a token whatever stands beside it: a common ideograph, or a punctuation mark.
+
+    Not a mark that becomes another one, and not one that Python, which writes the end of a word with another sigma,
+    looks past for that end.
+    """
+    if _COMMON_IDEOGRAPHS.match(character):
+        return True
+    is_kept = _is_punctuation(character) and _without_accents(character.lower()) == character
+    return is_kept and f"ΑΣ{character}Α".lower()[1] == "ς"
 
 
 class _Ideographs(dict):
@@ -221,10 +293,20 @@ class OnnxModel:
         return min(16, -(-num_rows // self._num_threads) if self._by_rows else num_rows)
 
     def __call__(self, batches: Sequence[Batch], prepare: Prepare) -> list[np.ndarray]:
-        """Maps each batch, `prepare`d to int32 `[B, T]`, to float32 `[B, C]`; one is prepared while others run."""
-        if self._by_rows is None or len(batches) == 1:
+        """Maps each batch, `prepare`d to int32 `[B, T]`, to float32 `[B, C]`.
+
+        The caller prepares them while others run, a few ahead, as Python works for one thread at a time anyway; it
+        takes the last one itself, for it is awake.
+        """
+        if self._by_rows is None or len(batches) < 2:
             return [self._answer(prepare(batch)) for batch in batches]
-        return list(self._threads.map(lambda batch: _run(self._by_rows, prepare(batch)), batches))
+        running = []
+        for batch in batches[:-1]:
+            if len(running) >= 2 * self._num_threads:
+                running[-2 * self._num_threads].result()
+            running.append(self._threads.submit(_run, self._by_rows, prepare(batch)))
+        last = _run(self._by_rows, prepare(batches[-1]))
+        return [*(batch.result() for batch in running), last]
 
     def _answer(self, token_ids: np.ndarray) -> np.ndarray:
         if self._pieces is None:
@@ -434,9 +516,9 @@ class Classifier:
 
     def _token_ids(self, texts: Sequence[str | bytes]) -> np.ndarray:
         """Returns int32 `[B, T]`, T of the longest."""
-        rows = [self.tokenizer.encode(text, self._max_seq_length) for text in texts]
-        longest = max(map(len, rows))
-        return np.array([row + [self._pad_id] * (longest - len(row)) for row in rows], np.int32)
+        if len(texts) == 1:
+            return np.array([self.tokenizer.encode(texts[0], self._max_seq_length)], np.int32)
+        return self.tokenizer.encode_all(texts, self._max_seq_length, self._pad_id)
 
 
 def read_vocabulary(content: bytes) -> list[str]:

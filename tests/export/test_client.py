@@ -5,6 +5,7 @@ import os
 import random
 import unicodedata
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -18,10 +19,20 @@ from chemkd_tf.text.vocabulary import load_vocabulary, save_vocabulary
 
 LOWER, CASED = (client.Tokenizer(VOCABULARY.tokens, do_lower_case) for do_lower_case in (True, False))
 IN_TENSORFLOW = BertTokenizer(VOCABULARY)
+PAD_ID = IDS["[PAD]"]
 
 
 def reference_ids(text: str | bytes, do_lower_case: bool = True) -> list[int]:
     return [IDS[piece] for piece in reference_tokenizer.tokenize(text, IDS, do_lower_case)]
+
+
+def together(tokenizer: client.Tokenizer, texts: list[str | bytes], most: int = 100_000) -> list[list[int]]:
+    """The ids of texts that are encoded in one go, without special tokens."""
+    encoded = tokenizer.encode_all(texts, most + 2, PAD_ID)
+    lengths = (encoded == IDS["[SEP]"]).argmax(axis=1)
+    assert (encoded[:, 0] == IDS["[CLS]"]).all() and encoded.dtype == np.int32 and encoded.shape[1] == max(lengths) + 1
+    assert all((row[length + 1 :] == PAD_ID).all() for row, length in zip(encoded, lengths, strict=True))
+    return [row[1:length].tolist() for row, length in zip(encoded, lengths, strict=True)]
 
 
 @pytest.mark.parametrize("text", HARD.values(), ids=HARD.keys())
@@ -31,8 +42,43 @@ def test_hard_cases_equal_both_tokenisers(text):
     assert CASED.tokenize(text) == reference_ids(text, do_lower_case=False)
 
 
+def test_hard_cases_together_equal_the_reference():
+    texts = [*HARD.values(), *(text.encode() for text in HARD.values())]
+    assert together(LOWER, texts) == [reference_ids(text) for text in texts]
+    assert together(CASED, texts) == [reference_ids(text, do_lower_case=False) for text in texts]
+    assert together(LOWER, [""]) == [[]] and together(LOWER, ["", "的", ""]) == [[], [IDS["的"]], []]
+
+
+ANY_TEXT = st.text(
+    alphabet=st.one_of(st.characters(), st.sampled_from("的酸aÉΣİ2 ##[]，。\u0301\u200b\u3000\x00\ud835\udcb3"))
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ANY_TEXT, min_size=1), st.integers(1, 12))
+def test_any_texts_together_equal_one_by_one(texts, most):
+    assert together(LOWER, texts) == [LOWER.tokenize(text) for text in texts]
+    assert together(LOWER, texts, most) == [LOWER.tokenize(text)[:most] for text in texts]
+    assert together(CASED, texts, most) == [CASED.tokenize(text)[:most] for text in texts]
+
+
+def test_a_mark_that_stands_alone_changes_nothing_beside_it():
+    """Each mark of the Basic Multilingual Plane, its neighbours of the kinds that look past a neighbour of theirs."""
+    marks = [chr(code) for code in range(0x10000) if client._is_punctuation(chr(code))]
+    tokenizers = [
+        (client.Tokenizer([*VOCABULARY.tokens, *(mark for mark in marks if mark not in IDS)], lower), lower)
+        for lower in (True, False)
+    ]
+    texts = [f"{left}{mark}{right}" for mark in marks for left in ("ΟΣ", "a") for right in ("Ο", "Σ", "\u0301b", mark)]
+    assert len(marks) > 600
+    for tokenizer, lower in tokenizers:
+        ids = {token: index for index, token in enumerate(tokenizer._chunks._work_out._ids)}
+        expected = [[ids[piece] for piece in reference_tokenizer.tokenize(text, ids, lower)] for text in texts]
+        assert together(tokenizer, texts) == expected
+
+
 @settings(max_examples=400, deadline=None)
-@given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("的酸aÉΣİ2 ##[]，。\u0301\u200b\u3000\x00"))))
+@given(ANY_TEXT)
 def test_any_text_equals_the_reference(text):
     # Half a surrogate pair has no UTF-8: what holds one is as good as without it.
     whole = text.encode("utf-8", "ignore").decode()
@@ -56,16 +102,19 @@ def test_every_kind_of_character_equals_the_reference():
     assert len(texts) > 20_000
     differ = [text for text in texts if LOWER.tokenize(text) != reference_ids(text)]
     assert differ == []
+    assert together(LOWER, texts) == [LOWER.tokenize(text) for text in texts]
 
 
 def test_a_text_is_cut_as_the_tokeniser_in_tensorflow_cuts_it():
     rng = random.Random(3)
     # Longer than what is read at once: words of letters, marks and accents stand wherever the cut falls.
     texts = ["".join(rng.choice("的酸ab\u0301 ，2\u200b中") for _ in range(rng.randrange(5000))) for _ in range(30)]
+    texts += [" " * 100 + "的" * 50, "a b  " * 40, "ab" * 99]  # few tokens in many characters
     for most in (2, 3, 20, 2048):
         found = [LOWER.encode(text, most) for text in texts]
         ragged = tf.RaggedTensor.from_tensor(IN_TENSORFLOW.encode(tf.constant(texts), most)["token_ids"], padding=0)
         assert found == ragged.to_list()
+        assert LOWER.encode_all(texts, most, PAD_ID).tolist() == ragged.to_tensor(PAD_ID).numpy().tolist()
     assert [LOWER.tokenize(text) for text in texts] == [reference_ids(text) for text in texts]
 
 

@@ -165,18 +165,63 @@ def test_while_one_caller_has_the_threads_another_takes_its_own(exported, monkey
 def test_a_shared_text_does_not_wait_behind_the_batches_of_others(exported, monkeypatch, always):
     model, (row, *_) = client.OnnxModel(exported[0], 2), single_rows()
     expected_answer = answers(client.OnnxModel(exported[0], 1), [row])
-    shared, go_on = count_shared(model, monkeypatch), threading.Event()
+    shared, go_on, session = count_shared(model, monkeypatch), threading.Event(), model._by_rows
 
-    def slow(batch: np.ndarray) -> np.ndarray:
-        assert go_on.wait(60)
-        return batch
+    class Slow:
+        def run(self, names, given):
+            assert go_on.wait(60)
+            return session.run(names, given)
 
-    batches = threading.Thread(target=lambda: model([row] * 8, slow))
+    monkeypatch.setattr(model, "_by_rows", Slow())
+    batches = threading.Thread(target=lambda: model([row] * 8, lambda batch: batch))
     batches.start()
     until = time.monotonic() + 60
-    while model._threads._work_queue.qsize() < 6 and time.monotonic() < until:  # both threads have one, six wait
+    while model._threads._work_queue.qsize() < 2 and time.monotonic() < until:  # both threads have one, two wait
         time.sleep(0.001)
     np.testing.assert_array_equal(answers(model, [row]), expected_answer)
     assert shared == [row.shape[1]]
     go_on.set()
     batches.join(60)
+
+
+def test_no_more_batches_are_prepared_than_a_few_ahead(exported, monkeypatch):
+    model, rows = client.OnnxModel(exported[0], 2), token_rows(1)
+    unfinished, most, lock, run = [0], [0], threading.Lock(), client._run
+
+    def prepare(batch: np.ndarray) -> np.ndarray:
+        with lock:
+            unfinished[0] += 1
+            most[0] = max(most[0], unfinished[0])
+        return batch
+
+    def slow(session, token_ids: np.ndarray) -> np.ndarray:
+        time.sleep(0.01)
+        found = run(session, token_ids)
+        with lock:
+            unfinished[0] -= 1
+        return found
+
+    monkeypatch.setattr(client, "_run", slow)
+    assert len(model([rows] * 30, prepare)) == 30
+    assert 3 <= most[0] <= 6
+
+
+def test_the_caller_prepares_all_batches_and_takes_the_last(exported, monkeypatch):
+    model, rows = client.OnnxModel(exported[0], 2), [token_rows(2)[:, :length] for length in (3, 4, 5, 6, 7)]
+    prepared, ran, run = [], {}, client._run
+
+    def prepare(batch: np.ndarray) -> np.ndarray:
+        prepared.append((threading.get_ident(), batch.shape[1]))
+        return batch
+
+    def counted(session, token_ids: np.ndarray) -> np.ndarray:
+        ran[token_ids.shape[1]] = threading.get_ident()
+        return run(session, token_ids)
+
+    monkeypatch.setattr(client, "_run", counted)
+    found = model(rows, prepare)
+    here = threading.get_ident()
+    assert prepared == [(here, length) for length in (3, 4, 5, 6, 7)]
+    assert [length for length, thread in ran.items() if thread == here] == [7] and len(ran) == 5
+    for each, batch in zip(found, rows, strict=True):
+        np.testing.assert_array_equal(each, run(model._by_rows, batch))

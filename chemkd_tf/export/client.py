@@ -9,6 +9,7 @@ It lies beside every exported .onnx and .tflite and needs numpy and the model's 
     print(classifier.labels, classifier(["负责反应釜的检修"]))
 """
 
+import itertools
 import json
 import os
 import re
@@ -44,7 +45,7 @@ _LAST_ALONE = 0xFFFF  # of the code points that are looked for in a table
 _NOT_ALONE = -1
 _CHARACTERS_PER_TOKEN = 2  # more than nearly all texts have: of a long one, what is cut off need not be read
 Batch = Any  # whatever `prepare` takes
-Prepare = Callable[[Batch], np.ndarray]
+Prepare = Callable[[Sequence[Batch]], list[np.ndarray]]
 _LARGEST_TWICE = 64 << 20  # bytes of a model
 _TEXTS_AT_ONCE = 1024
 DIRECTIONS = ("forward", "backward")
@@ -101,9 +102,23 @@ class Tokenizer:
         """Returns `[CLS] ids... [SEP]`, cut at the end to `max_seq_length` tokens."""
         return [self._start_id, *self.tokenize(text, max_seq_length - 2), self._end_id]
 
-    def encode_all(self, texts: Sequence[str | bytes], max_seq_length: int, pad_id: int) -> np.ndarray:
-        """`encode` of many texts, sooner than one by one: int32 `[B, T]`, T of the longest."""
-        most = max_seq_length - 2
+    def encode_all(
+        self, batches: Sequence[Sequence[str | bytes]], max_seq_length: int, pad_id: int
+    ) -> list[np.ndarray]:
+        """`encode` of many texts, sooner than one by one: for each batch int32 `[B, T]`, T of its longest."""
+        rows, found = iter(self._tokenize_all([text for batch in batches for text in batch], max_seq_length - 2)), []
+        for batch in batches:
+            of_batch = list(itertools.islice(rows, len(batch)))
+            encoded = np.full((len(batch), max(map(len, of_batch)) + 2), pad_id, np.int32)
+            encoded[:, 0] = self._start_id
+            for target, row in zip(encoded, of_batch, strict=True):
+                target[1 : len(row) + 1] = row
+                target[len(row) + 1] = self._end_id
+            found.append(encoded)
+        return found
+
+    def _tokenize_all(self, texts: Sequence[str | bytes], most: int) -> list[Sequence[int]]:
+        """`tokenize` of each."""
         texts = [text.decode("utf-8", "ignore") if isinstance(text, bytes) else text for text in texts]
         beginnings = [_beginning(text, _CHARACTERS_PER_TOKEN * most + 1) for text in texts]
         all_ids, ends = self._tokenize_joined(beginnings)
@@ -112,12 +127,7 @@ class Tokenizer:
             row = all_ids[start : min(end, start + most)]
             rows.append(self.tokenize(text, most) if len(row) < most and len(beginning) < len(text) else row)
             start = end
-        encoded = np.full((len(rows), max(map(len, rows)) + 2), pad_id, np.int32)
-        encoded[:, 0] = self._start_id
-        for target, row in zip(encoded, rows, strict=True):
-            target[1 : len(row) + 1] = row
-            target[len(row) + 1] = self._end_id
-        return encoded
+        return rows
 
     def _tokenize_joined(self, texts: Sequence[str]) -> tuple[np.ndarray, list[int]]:
         """Returns the ids of all texts in turn, int32, and where each text's end.
@@ -295,17 +305,20 @@ class OnnxModel:
     def __call__(self, batches: Sequence[Batch], prepare: Prepare) -> list[np.ndarray]:
         """Maps each batch, `prepare`d to int32 `[B, T]`, to float32 `[B, C]`.
 
-        The caller prepares them while others run, a few ahead, as Python works for one thread at a time anyway; it
-        takes the last one itself, for it is awake.
+        The caller prepares them, one for each thread at a time and not far ahead, as Python works for a single thread
+        anyway; it takes the last one itself, for it is awake.
         """
         if self._by_rows is None or len(batches) < 2:
-            return [self._answer(prepare(batch)) for batch in batches]
-        running = []
-        for batch in batches[:-1]:
-            if len(running) >= 2 * self._num_threads:
-                running[-2 * self._num_threads].result()
-            running.append(self._threads.submit(_run, self._by_rows, prepare(batch)))
-        last = _run(self._by_rows, prepare(batches[-1]))
+            return [self._answer(token_ids) for batch in batches for token_ids in prepare([batch])]
+        running, last = [], None
+        for start in range(0, len(batches), self._num_threads):
+            if running[: -self._num_threads]:
+                running[-self._num_threads - 1].result()
+            for token_ids in prepare(batches[start : start + self._num_threads]):
+                if len(running) == len(batches) - 1:
+                    last = _run(self._by_rows, token_ids)
+                else:
+                    running.append(self._threads.submit(_run, self._by_rows, token_ids))
         return [*(batch.result() for batch in running), last]
 
     def _answer(self, token_ids: np.ndarray) -> np.ndarray:
@@ -427,7 +440,7 @@ class LiteRtModel:
 
     def __call__(self, batches: Sequence[Batch], prepare: Prepare) -> list[np.ndarray]:
         """Maps each batch, `prepare`d to int32 `[1, T]`, to float32 `[1, C]`."""
-        return [self._answer(prepare(batch)) for batch in batches]
+        return [self._answer(token_ids) for batch in batches for token_ids in prepare([batch])]
 
     def _answer(self, token_ids: np.ndarray) -> np.ndarray:
         if token_ids.shape != self._shape:
@@ -477,7 +490,7 @@ class Classifier:
         self._max_seq_length = self.description["max_seq_length"]
         self._pad_id = self.description["pad_id"]
         # The longest first: LiteRT 2.3 now and then answers wrongly where a text outgrows those before it.
-        self._model([self._longest()], lambda token_ids: token_ids)
+        self._model([self._longest()], list)
 
     def __call__(self, texts: Iterable[str | bytes]) -> np.ndarray:
         """Returns the probabilities of any number of texts, float32 `[N, C]`; short ones don't wait for long ones."""
@@ -486,7 +499,9 @@ class Classifier:
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         size = max(1, self._model.rows_at_once(len(texts)))
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        found = self._model(batches, lambda batch: self._token_ids([texts[index] for index in batch]))
+        found = self._model(
+            batches, lambda some: self._token_ids([[texts[index] for index in batch] for batch in some])
+        )
         for batch, probabilities in zip(batches, found, strict=True):
             answers[batch] = probabilities
         return answers
@@ -514,11 +529,11 @@ class Classifier:
         ids = self.tokenizer.encode("", self._max_seq_length) * self._max_seq_length
         return np.array([ids[: self._max_seq_length]], np.int32)
 
-    def _token_ids(self, texts: Sequence[str | bytes]) -> np.ndarray:
-        """Returns int32 `[B, T]`, T of the longest."""
-        if len(texts) == 1:
-            return np.array([self.tokenizer.encode(texts[0], self._max_seq_length)], np.int32)
-        return self.tokenizer.encode_all(texts, self._max_seq_length, self._pad_id)
+    def _token_ids(self, batches: Sequence[Sequence[str | bytes]]) -> list[np.ndarray]:
+        """Returns int32 `[B, T]` for each, T of its longest text."""
+        if len(batches) == len(batches[0]) == 1:
+            return [np.array([self.tokenizer.encode(batches[0][0], self._max_seq_length)], np.int32)]
+        return self.tokenizer.encode_all(batches, self._max_seq_length, self._pad_id)
 
 
 def read_vocabulary(content: bytes) -> list[str]:

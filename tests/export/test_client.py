@@ -28,7 +28,7 @@ def reference_ids(text: str | bytes, do_lower_case: bool = True) -> list[int]:
 
 def together(tokenizer: client.Tokenizer, texts: list[str | bytes], most: int = 100_000) -> list[list[int]]:
     """The ids of texts that are encoded in one go, without special tokens."""
-    encoded = tokenizer.encode_all(texts, most + 2, PAD_ID)
+    (encoded,) = tokenizer.encode_all([texts], most + 2, PAD_ID)
     lengths = (encoded == IDS["[SEP]"]).argmax(axis=1)
     assert (encoded[:, 0] == IDS["[CLS]"]).all() and encoded.dtype == np.int32 and encoded.shape[1] == max(lengths) + 1
     assert all((row[length + 1 :] == PAD_ID).all() for row, length in zip(encoded, lengths, strict=True))
@@ -110,11 +110,13 @@ def test_a_text_is_cut_as_the_tokeniser_in_tensorflow_cuts_it():
     # Longer than what is read at once: words of letters, marks and accents stand wherever the cut falls.
     texts = ["".join(rng.choice("的酸ab\u0301 ，2\u200b中") for _ in range(rng.randrange(5000))) for _ in range(30)]
     texts += [" " * 100 + "的" * 50, "a b  " * 40, "ab" * 99]  # few tokens in many characters
+    batches = [texts[:1], texts[1:20], texts[20:]]
     for most in (2, 3, 20, 2048):
         found = [LOWER.encode(text, most) for text in texts]
         ragged = tf.RaggedTensor.from_tensor(IN_TENSORFLOW.encode(tf.constant(texts), most)["token_ids"], padding=0)
         assert found == ragged.to_list()
-        assert LOWER.encode_all(texts, most, PAD_ID).tolist() == ragged.to_tensor(PAD_ID).numpy().tolist()
+        for batch, encoded in zip(batches, LOWER.encode_all(batches, most, PAD_ID), strict=True):
+            assert encoded.tolist() == IN_TENSORFLOW.encode(tf.constant(batch), most)["token_ids"].numpy().tolist()
     assert [LOWER.tokenize(text) for text in texts] == [reference_ids(text) for text in texts]
 
 

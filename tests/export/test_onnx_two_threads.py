@@ -35,7 +35,7 @@ def single_rows() -> list[np.ndarray]:
 
 
 def answers(model: client.OnnxModel, rows: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate([model([row], lambda batch: batch)[0] for row in rows])
+    return np.concatenate([model([row], list)[0] for row in rows])
 
 
 def count_shared(model: client.OnnxModel, monkeypatch) -> list[int]:
@@ -71,7 +71,7 @@ def test_short_texts_and_several_are_not_shared(exported, monkeypatch, always):
     model = client.OnnxModel(exported[0], 2)
     shared = count_shared(model, monkeypatch)
     for token_ids in (token_rows(1)[:, :9], token_rows(2)[:, :10], token_rows(1)[:, :10]):
-        model([token_ids], lambda batch: batch)
+        model([token_ids], list)
     assert shared == [10]
 
 
@@ -83,7 +83,7 @@ def test_after_a_pause_a_text_has_one_thread(exported, monkeypatch, always):
     shared = count_shared(model, monkeypatch)
     for seconds, length in ((0, 5), (4, 6), (6, 7), (4, 8)):
         now[0] += seconds
-        model([token_rows(1)[:, :length]], lambda batch: batch)
+        model([token_rows(1)[:, :length]], list)
     assert shared == [6, 8]
 
 
@@ -133,7 +133,7 @@ def test_an_error_in_either_direction_reaches_the_caller_and_leaves_the_model_us
     with monkeypatch.context() as patch:
         patch.setitem(model._pieces._directions, f"{direction}_1", Broken())
         with pytest.raises(MemoryError, match=direction):
-            model([row], lambda batch: batch)
+            model([row], list)
     np.testing.assert_array_equal(answers(model, [row]), answers(client.OnnxModel(exported[0], 1), [row]))
 
 
@@ -173,7 +173,7 @@ def test_a_shared_text_does_not_wait_behind_the_batches_of_others(exported, monk
             return session.run(names, given)
 
     monkeypatch.setattr(model, "_by_rows", Slow())
-    batches = threading.Thread(target=lambda: model([row] * 8, lambda batch: batch))
+    batches = threading.Thread(target=lambda: model([row] * 8, list))
     batches.start()
     until = time.monotonic() + 60
     while model._threads._work_queue.qsize() < 2 and time.monotonic() < until:  # both threads have one, two wait
@@ -188,11 +188,11 @@ def test_no_more_batches_are_prepared_than_a_few_ahead(exported, monkeypatch):
     model, rows = client.OnnxModel(exported[0], 2), token_rows(1)
     unfinished, most, lock, run = [0], [0], threading.Lock(), client._run
 
-    def prepare(batch: np.ndarray) -> np.ndarray:
+    def prepare(batches: list[np.ndarray]) -> list[np.ndarray]:
         with lock:
-            unfinished[0] += 1
+            unfinished[0] += len(batches)
             most[0] = max(most[0], unfinished[0])
-        return batch
+        return batches
 
     def slow(session, token_ids: np.ndarray) -> np.ndarray:
         time.sleep(0.01)
@@ -210,9 +210,9 @@ def test_the_caller_prepares_all_batches_and_takes_the_last(exported, monkeypatc
     model, rows = client.OnnxModel(exported[0], 2), [token_rows(2)[:, :length] for length in (3, 4, 5, 6, 7)]
     prepared, ran, run = [], {}, client._run
 
-    def prepare(batch: np.ndarray) -> np.ndarray:
-        prepared.append((threading.get_ident(), batch.shape[1]))
-        return batch
+    def prepare(batches: list[np.ndarray]) -> list[np.ndarray]:
+        prepared.append((threading.get_ident(), [batch.shape[1] for batch in batches]))
+        return batches
 
     def counted(session, token_ids: np.ndarray) -> np.ndarray:
         ran[token_ids.shape[1]] = threading.get_ident()
@@ -221,7 +221,7 @@ def test_the_caller_prepares_all_batches_and_takes_the_last(exported, monkeypatc
     monkeypatch.setattr(client, "_run", counted)
     found = model(rows, prepare)
     here = threading.get_ident()
-    assert prepared == [(here, length) for length in (3, 4, 5, 6, 7)]
+    assert prepared == [(here, [3, 4]), (here, [5, 6]), (here, [7])]
     assert [length for length, thread in ran.items() if thread == here] == [7] and len(ran) == 5
     for each, batch in zip(found, rows, strict=True):
         np.testing.assert_array_equal(each, run(model._by_rows, batch))

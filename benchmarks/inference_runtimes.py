@@ -151,8 +151,8 @@ def load_exported(path: str, threads: int) -> Answer:
     def answer(token_ids: np.ndarray) -> np.ndarray:
         lengths, at_once = np.count_nonzero(token_ids, axis=1), run.rows_at_once(len(token_ids))
         parts = [slice(start, start + at_once) for start in range(0, len(token_ids), at_once)]
-        found = run(parts, lambda part: np.ascontiguousarray(token_ids[part, : lengths[part].max()]))
-        return np.concatenate(found)
+        batches = [np.ascontiguousarray(token_ids[part, : lengths[part].max()]) for part in parts]
+        return np.concatenate(run(batches, list))
 
     answer.classify = classifier.classify  # as its users have it: texts are tokenised while others are answered
     return answer

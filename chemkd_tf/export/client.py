@@ -46,7 +46,7 @@ _NOT_ALONE = -1
 _CHARACTERS_PER_TOKEN = 2  # more than nearly all texts have: of a long one, what is cut off need not be read
 Batch = Any  # whatever `prepare` takes
 Prepare = Callable[[Sequence[Batch]], list[np.ndarray]]
-_LARGEST_TWICE = 64 << 20  # bytes of a model
+_MOST_COPIED = 64 << 20  # bytes of a model and its copies
 _TEXTS_AT_ONCE = 1024
 DIRECTIONS = ("forward", "backward")
 _LEAST_SHARED = 64  # tokens; a shorter text is classified before a second thread has woken up
@@ -280,7 +280,7 @@ class OnnxModel:
     """An .onnx in ONNX Runtime; threads may share it.
 
     A single text of some length is shared by two threads, where the model's pieces lie beside it (student's). Of many
-    texts, each core takes rows of its own and waits for no other. A small model is in memory twice for that.
+    texts, each core takes rows of its own and waits for no other. A small model is in memory several times for that.
 
     Args:
         path: the model.
@@ -289,14 +289,16 @@ class OnnxModel:
 
     def __init__(self, path: str, num_threads: int):
         self._num_threads = num_threads or os.cpu_count() or 1
-        self._by_rows = self._pieces = None
-        if self._num_threads > 1 and os.path.getsize(path) <= _LARGEST_TWICE:
+        self._by_rows, self._pieces = [], None
+        if self._num_threads > 1 and os.path.getsize(path) <= _MOST_COPIED:
             self._threads = ThreadPoolExecutor(self._num_threads)
-            self._by_rows = _onnx_session(path, 1)
+            # A session's memory goes to any core that runs it, and has to be fetched from the one before: one for each.
+            num_sessions = min(self._num_threads, _MOST_COPIED // os.path.getsize(path))
+            self._by_rows = [_onnx_session(path, 1) for _ in range(num_sessions)]
             if os.path.isfile(pieces_of(path)):
                 self._pieces = _Pieces(path)
         # Its threads spin for a while when a call has ended: none are kept beside the pieces.
-        self._together = self._by_rows if self._pieces else _onnx_session(path, self._num_threads)
+        self._together = self._by_rows[0] if self._pieces else _onnx_session(path, self._num_threads)
 
     def rows_at_once(self, num_rows: int) -> int:
         """Rows of a batch where so many wait: more gain nothing, and short texts wait for long ones."""
@@ -308,17 +310,18 @@ class OnnxModel:
         The caller prepares them, one for each thread at a time and not far ahead, as Python works for a single thread
         anyway; it takes the last one itself, for it is awake.
         """
-        if self._by_rows is None or len(batches) < 2:
+        if not self._by_rows or len(batches) < 2:
             return [self._answer(token_ids) for batch in batches for token_ids in prepare([batch])]
         running, last = [], None
         for start in range(0, len(batches), self._num_threads):
             if running[: -self._num_threads]:
                 running[-self._num_threads - 1].result()
             for token_ids in prepare(batches[start : start + self._num_threads]):
+                session = self._by_rows[len(running) % len(self._by_rows)]
                 if len(running) == len(batches) - 1:
-                    last = _run(self._by_rows, token_ids)
+                    last = _run(session, token_ids)
                 else:
-                    running.append(self._threads.submit(_run, self._by_rows, token_ids))
+                    running.append(self._threads.submit(_run, session, token_ids))
         return [*(batch.result() for batch in running), last]
 
     def _answer(self, token_ids: np.ndarray) -> np.ndarray:
@@ -326,7 +329,7 @@ class OnnxModel:
             return _run(self._together, token_ids)
         found = self._pieces(token_ids)
         if found is None:
-            found = _run(self._by_rows, token_ids)
+            found = _run(self._together, token_ids)
         self._pieces.last_used = time.monotonic()
         return found
 

@@ -71,12 +71,18 @@ def test_batches_are_shared_out_and_come_back_in_order(classifier, exported):
         np.testing.assert_allclose(np.concatenate(found), expected(classifier, rows), rtol=0, atol=1e-5)
 
 
-def test_a_large_model_is_in_memory_once(classifier, exported, monkeypatch):
-    monkeypatch.setattr(client, "_LARGEST_TWICE", 1000)
+def test_a_large_model_is_in_memory_once_a_small_one_for_each_thread(classifier, exported, monkeypatch):
+    monkeypatch.setattr(client, "_MOST_COPIED", 1000)
     model, rows = client.OnnxModel(exported[0], 2), token_rows(5)
-    assert model.rows_at_once(40) == 16 and model._by_rows is None
+    assert model.rows_at_once(40) == 16 and not model._by_rows
     found = np.concatenate(model([slice(0, 2), slice(2, 5)], lambda some: [rows[each] for each in some]))
     np.testing.assert_allclose(found, expected(classifier, rows), rtol=0, atol=1e-5)
+    for copies in (1, 2, 3, 100):
+        monkeypatch.setattr(client, "_MOST_COPIED", copies * os.path.getsize(exported[0]))
+        model = client.OnnxModel(exported[0], 3)
+        assert len(model._by_rows) == min(copies, 3)
+        found = np.concatenate(model([rows[[number]] for number in range(5)], list))
+        np.testing.assert_allclose(found, expected(classifier, rows), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

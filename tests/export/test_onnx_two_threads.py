@@ -165,14 +165,14 @@ def test_while_one_caller_has_the_threads_another_takes_its_own(exported, monkey
 def test_a_shared_text_does_not_wait_behind_the_batches_of_others(exported, monkeypatch, always):
     model, (row, *_) = client.OnnxModel(exported[0], 2), single_rows()
     expected_answer = answers(client.OnnxModel(exported[0], 1), [row])
-    shared, go_on, session = count_shared(model, monkeypatch), threading.Event(), model._by_rows
+    shared, go_on, session = count_shared(model, monkeypatch), threading.Event(), model._by_rows[0]
 
     class Slow:
         def run(self, names, given):
             assert go_on.wait(60)
             return session.run(names, given)
 
-    monkeypatch.setattr(model, "_by_rows", Slow())
+    monkeypatch.setattr(model, "_by_rows", [Slow()])
     batches = threading.Thread(target=lambda: model([row] * 8, list))
     batches.start()
     until = time.monotonic() + 60
@@ -224,4 +224,4 @@ def test_the_caller_prepares_all_batches_and_takes_the_last(exported, monkeypatc
     assert prepared == [(here, [3, 4]), (here, [5, 6]), (here, [7])]
     assert [length for length, thread in ran.items() if thread == here] == [7] and len(ran) == 5
     for each, batch in zip(found, rows, strict=True):
-        np.testing.assert_array_equal(each, run(model._by_rows, batch))
+        np.testing.assert_array_equal(each, run(model._by_rows[0], batch))

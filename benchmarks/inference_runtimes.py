@@ -159,7 +159,7 @@ def load_exported(path: str, threads: int) -> Answer:
 
 
 def load_bert_onnx(path: str, threads: int) -> Answer:
-    """BERT in a session with all of its own optimisations; several texts in the quicker of our two ways."""
+    """BERT in a session with all of its own optimisations; several texts in the quickest of three ways."""
     session = onnx_session(path, threads)
 
     def together(token_ids: np.ndarray) -> np.ndarray:
@@ -170,28 +170,32 @@ def load_bert_onnx(path: str, threads: int) -> Answer:
     def answer(token_ids: np.ndarray) -> np.ndarray:
         if len(token_ids) == 1:
             return together(token_ids)
-        if not many:  # The second session comes with the first batch: the memory of single texts holds none.
-            many.append(_quicker(together, _by_rows(path, threads)))
+        if not many:  # The other sessions come with the first batch: the memory of single texts holds none.
+            many.append(_quickest(together, *(_by_rows(path, threads, sessions) for sessions in {1, threads})))
         return many[0](token_ids)
 
     return answer
 
 
-def _by_rows(path: str, threads: int) -> Answer:
-    """Returns what gives each thread rows of its own, in a session of one thread."""
-    session, pool = onnx_session(path, 1), ThreadPoolExecutor(threads)
+def _by_rows(path: str, threads: int, num_sessions: int) -> Answer:
+    """Returns what gives each thread rows of its own, in one session of one thread for all or in several."""
+    sessions, pool = [onnx_session(path, 1) for _ in range(num_sessions)], ThreadPoolExecutor(threads)
+
+    def run(number: int, part: np.ndarray) -> np.ndarray:
+        session = sessions[number % num_sessions]
+        return session.run(None, onnx_inputs(session, part))[0]
 
     def answer(token_ids: np.ndarray) -> np.ndarray:
         size = min(_MOST_ROWS, -(-len(token_ids) // threads))
         parts = [token_ids[start : start + size] for start in range(0, len(token_ids), size)]
         lengths = [np.count_nonzero(part, axis=1).max() for part in parts]
         parts = [np.ascontiguousarray(part[:, :length]) for part, length in zip(parts, lengths, strict=True)]
-        return np.concatenate(list(pool.map(lambda part: session.run(None, onnx_inputs(session, part))[0], parts)))
+        return np.concatenate(list(pool.map(run, range(len(parts)), parts)))
 
     return answer
 
 
-def _quicker(*answers: Answer) -> Answer:
+def _quickest(*answers: Answer) -> Answer:
     """Returns the one that is soonest done with 32 texts of 128 tokens; the best of three calls each, in turn."""
     token_ids = np.ones([32, 128], np.int32)
     least = [float("inf")] * len(answers)

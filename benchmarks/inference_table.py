@@ -36,7 +36,7 @@ def table(results: dict[str, Any]) -> str:
     Args:
         results: what benchmarks/inference.py writes.
     """
-    parts = [_conditions(results), *([_ratios(results["summary"])] if results["summary"] else [])]
+    parts = [_conditions(results), *([ratios(results["summary"])] if results["summary"] else [])]
     for title, make in (
         ("Served: 128 tokens and the corpus's lengths", _served),
         ("Milliseconds a text by tokens, from ids, one text a call (median)", lambda found: _by_tokens(found, 1)),
@@ -82,7 +82,8 @@ def _conditions(results: dict[str, Any]) -> str:
     )
 
 
-def _ratios(summary: dict[str, dict[str, Any]]) -> str:
+def ratios(summary: dict[str, dict[str, Any]]) -> str:
+    """What the others take in units of ours, beside floor and target: the first table."""
     rows = []
     for name, (floor, target) in TARGETS.items():
         if name in summary:

@@ -19,7 +19,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -291,7 +291,7 @@ class OnnxModel:
         self._num_threads = num_threads or os.cpu_count() or 1
         self._by_rows, self._pieces = [], None
         if self._num_threads > 1 and os.path.getsize(path) <= _MOST_COPIED:
-            self._threads = ThreadPoolExecutor(self._num_threads)
+            self._threads, self._caller_runs = ThreadPoolExecutor(self._num_threads), threading.Lock()
             # A session's memory goes to any core that runs it, and has to be fetched from the one before: one for each.
             num_sessions = min(self._num_threads, _MOST_COPIED // os.path.getsize(path))
             self._by_rows = [_onnx_session(path, 1) for _ in range(num_sessions)]
@@ -308,21 +308,30 @@ class OnnxModel:
         """Maps each batch, `prepare`d to int32 `[B, T]`, to float32 `[B, C]`.
 
         The caller prepares them, one for each thread at a time and not far ahead, as Python works for a single thread
-        anyway; it takes the last one itself, for it is awake.
+        anyway; it takes the last one itself, for it is awake, if no other caller is at that.
         """
         if not self._by_rows or len(batches) < 2:
             return [self._answer(token_ids) for batch in batches for token_ids in prepare([batch])]
-        running, last = [], None
+        running = []
         for start in range(0, len(batches), self._num_threads):
             if running[: -self._num_threads]:
                 running[-self._num_threads - 1].result()
             for token_ids in prepare(batches[start : start + self._num_threads]):
                 session = self._by_rows[len(running) % len(self._by_rows)]
-                if len(running) == len(batches) - 1:
-                    last = _run(session, token_ids)
-                else:
-                    running.append(self._threads.submit(_run, session, token_ids))
-        return [*(batch.result() for batch in running), last]
+                is_last = len(running) == len(batches) - 1
+                running.append((self._submit_here if is_last else self._threads.submit)(_run, session, token_ids))
+        return [batch.result() for batch in running]
+
+    def _submit_here(self, run: Callable, *arguments) -> Future:
+        """As `submit` of the threads, but in this one, unless another caller does so."""
+        if not self._caller_runs.acquire(blocking=False):
+            return self._threads.submit(run, *arguments)
+        try:
+            found = Future()
+            found.set_result(run(*arguments))
+            return found
+        finally:
+            self._caller_runs.release()
 
     def _answer(self, token_ids: np.ndarray) -> np.ndarray:
         if self._pieces is None:

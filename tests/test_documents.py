@@ -11,6 +11,7 @@ import pytest
 from benchmarks import (
     data_prep,
     distiller,
+    inference_figures,
     inference_table,
     input_pipeline,
     litert_choices,
@@ -125,16 +126,30 @@ def test_the_ratios_of_inference_in_the_readme_are_those_of_the_measured_results
     assert f"In int8 it takes {int8:.1f} ms and 1/{math.floor(ratio['size_ratio_bert_base'])} of" in words
 
 
-@pytest.mark.parametrize("processor", ["", "_avx512"])
-def test_the_longer_comparisons_with_tinybert_are_the_measured_ones(processor):
+def test_the_longer_comparison_with_tinybert_is_the_measured_one():
     words = " ".join(read("docs/inference.md").split())
-    summary = json.loads(read(f"docs/results/inference_tinybert{processor}.json"))["summary"]
+    summary = json.loads(read("docs/results/inference_tinybert.json"))["summary"]
     one, many = summary["latency_ratio_tinybert"], summary["throughput_ratio_tinybert"]
     spreads = [
         f"{found['lowest']:.1f} to {found['highest']:.1f}; floor {floor}" for found, floor in ((one, 3.3), (many, 8))
     ]
     assert f"a ratio of {one['ratio']:.2f} for one text (rounds from {spreads[0]})" in words
     assert f"{many['ratio']:.2f} for 32 ({spreads[1]})" in words
+
+
+def test_the_newer_comparison_in_onnx_runtime_is_the_measured_one():
+    results = json.loads(read("docs/results/inference_onnx_avx512.json"))
+    ratio = {name: found["ratio"] for name, found in results["summary"].items()}
+    assert set(ratio) == set(inference_figures.TARGETS)
+    shown = re.search(r"<!-- onnx ratios -->\n(.*?)\n<!-- end of onnx ratios -->", read("docs/inference.md"), re.DOTALL)
+    assert shown[1] == inference_table.ratios(results["summary"])
+    fp32, int8 = (results["results"][f"ours/onnx_{precision}"]["cells"] for precision in ("fp32", "int8"))
+    texts = f"{fp32['strings_128x1']['median_ms']:.1f} ms a text (int8: {int8['strings_128x1']['median_ms']:.1f})"
+    one = f"BERT-base {ratio['latency_ratio_bert_base']:.0f} and TinyBERT {ratio['latency_ratio_tinybert']:.1f} times"
+    many = f"{ratio['throughput_ratio_bert_base']:.0f} and {ratio['throughput_ratio_tinybert']:.1f} times"
+    words = " ".join(read("README.md").split())
+    assert f"{texts}, {one}; for 32 texts {many}" in words
+    assert f"of our {fp32['strings_128x32']['median_ms']:.1f} ms" in " ".join(read("docs/inference.md").split())
 
 
 def test_what_is_said_of_the_soak_is_what_was_measured():

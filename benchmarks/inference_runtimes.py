@@ -154,7 +154,7 @@ def load_exported(path: str, threads: int) -> Answer:
         batches = [np.ascontiguousarray(token_ids[part, : lengths[part].max()]) for part in parts]
         return np.concatenate(run(batches, list))
 
-    answer.classify = classifier.classify  # as its users have it: texts are tokenised while others are answered
+    answer.classify = classifier.classify  # as its users have it: it tokenises for all threads
     return answer
 
 

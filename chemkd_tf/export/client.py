@@ -105,7 +105,16 @@ class Tokenizer:
     def encode_all(
         self, batches: Sequence[Sequence[str | bytes]], max_seq_length: int, pad_id: int
     ) -> list[np.ndarray]:
-        """`encode` of many texts, sooner than one by one: for each batch int32 `[B, T]`, T of its longest."""
+        """`encode` of many texts, sooner than one by one.
+
+        Args:
+            batches: of texts, none empty.
+            max_seq_length: as of `encode`.
+            pad_id: what shorter rows are filled with, on the right.
+
+        Returns:
+            For each batch int32 `[B, T]`, T of its longest row.
+        """
         rows, found = iter(self._tokenize_all([text for batch in batches for text in batch], max_seq_length - 2)), []
         for batch in batches:
             of_batch = list(itertools.islice(rows, len(batch)))
@@ -293,7 +302,7 @@ class OnnxModel:
         if self._num_threads > 1 and os.path.getsize(path) <= _MOST_COPIED:
             self._threads, self._caller_runs = ThreadPoolExecutor(self._num_threads), threading.Lock()
             # A session's memory goes to any core that runs it, and has to be fetched from the one before: one for each.
-            num_sessions = min(self._num_threads, _MOST_COPIED // os.path.getsize(path))
+            num_sessions = min(self._num_threads, _MOST_COPIED // max(os.path.getsize(path), 1))
             self._by_rows = [_onnx_session(path, 1) for _ in range(num_sessions)]
             if os.path.isfile(pieces_of(path)):
                 self._pieces = _Pieces(path)
@@ -511,9 +520,7 @@ class Classifier:
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         size = max(1, self._model.rows_at_once(len(texts)))
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        found = self._model(
-            batches, lambda some: self._token_ids([[texts[index] for index in batch] for batch in some])
-        )
+        found = self._model([[texts[index] for index in batch] for batch in batches], self._token_ids)
         for batch, probabilities in zip(batches, found, strict=True):
             answers[batch] = probabilities
         return answers

@@ -101,9 +101,10 @@ def test_a_model_without_its_companions_is_refused_in_one_line(exported, tmp_pat
         load_predictor(alone)
 
 
-def test_a_damaged_model_is_refused_in_one_line(exported, tmp_path):
+@pytest.mark.parametrize("content", [b"no model", b""])
+def test_a_damaged_model_is_refused_in_one_line(exported, tmp_path, content):
     folder = shutil.copytree(os.path.dirname(exported[0]), tmp_path / "onnx")
-    (folder / "fp32.onnx").write_bytes(b"no model")
+    (folder / "fp32.onnx").write_bytes(content)
     with pytest.raises(InputError, match=r"fp32.onnx: can't be read \(.*\); export it again"):
         load_predictor(str(folder / "fp32.onnx"))
 

@@ -254,6 +254,8 @@ def test_what_is_said_of_methods_is_what_was_measured():
         f"have {one['layered_transformer_max']} and {one['tinybert_transformer_max']}, the BiLSTM with more updates "
         f"{one['layered_pca_long_max']}." in words
     )
+    transformer, bilstm = (mean_of(f"{name}_256_max", 1) for name in ("layered_transformer", "layered_pca_long"))
+    assert f"paper's losses has {transformer:.3f}, the BiLSTM with more updates {bilstm:.3f}." in words
     latency = {row["method"]: row["latency_ms"] for row in rows}
     assert f"{latency['tinybert_transformer']:.1f} ms a text in Keras against {latency['paper']:.1f} ms" in words
     assert (

@@ -13,6 +13,8 @@ BASELINE = "tfidf"
 """One run makes both baselines."""
 BASELINES = ("character_tfidf", "word_tfidf")
 TEACHER = "teacher"
+COMPARE_WITH = "undistilled"
+"""What the others are tested against unless the file says otherwise."""
 TABLES = (2, 3)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
@@ -97,7 +99,7 @@ class Experiment:
         teacher_dir: of the pretrained teacher, `{teacher}`.
         distill: flags of every distillation.
         baselines: which of `BASELINES` stand in Table 2.
-        compare_with: the method that the others are tested against.
+        compare_with: the method or baseline that the others are tested against.
         tasks: in the order of the tables.
         methods: in the order of the tables, the fine-tuned teacher first.
     """
@@ -148,7 +150,7 @@ def read_experiment(path: str) -> Experiment:
         seeds=seeds,
         distillation_seeds=top.integers("distillation_seeds", list(seeds[:1])),
         baselines=top.names("baselines", list(BASELINES), BASELINES),
-        compare_with=top.text("compare_with", "undistilled"),
+        compare_with=top.text("compare_with", COMPARE_WITH),
         records=corpus.text("records", ""),
         heldout=corpus.text("heldout", ""),
         teacher_dir=teacher.text("dir"),
@@ -207,6 +209,13 @@ def _check(experiment: Experiment) -> None:
         twice = next((name for name in given if given.count(name) > 1), None)
         if twice:
             raise InputError(f"{experiment.path}: two {kind}s are called {twice!r}: give one of them another name")
+    # The default is no claim that there is such a row: without it nothing is tested.
+    comparable = [COMPARE_WITH, *(method.name for method in experiment.methods), *experiment.baselines]
+    if experiment.compare_with not in comparable:
+        raise InputError(
+            f"{experiment.path}: compare_with = {experiment.compare_with!r}: no method or baseline is called so; "
+            f"give one of {', '.join(dict.fromkeys(comparable))}"
+        )
     if not experiment.seeds or not tasks:
         raise InputError(f"{experiment.path}: seeds and [[tasks]] must each name one at least")
     if not experiment.distillation_seeds:

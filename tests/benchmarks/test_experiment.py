@@ -130,6 +130,7 @@ METHOD = '[[methods]]\nname = "ours"\n'
         (MINIMAL + METHOD + "sizes = [13]", "ours: 13 is no num_train of any task"),
         (MINIMAL + METHOD + 'task_flags = {risks = ""}', "ours: 'risks' is no task"),
         (MINIMAL + METHOD + METHOD, "two methods are called 'ours'"),
+        ('compare_with = "tfidf"\n' + MINIMAL + METHOD, "compare_with = 'tfidf': no method or baseline is called so"),
         (MINIMAL + '[[methods]]\nname = "teacher"', "two methods are called 'teacher'"),
         (MINIMAL + '[[methods]]\nname = "a/b"', "name = 'a/b': letters, digits"),
         (MINIMAL + METHOD + 'classifier_flags = "--a={b}"', r"method ours: \{b\} stands for nothing here; there are"),

@@ -266,6 +266,10 @@ def test_what_is_said_of_methods_is_what_was_measured():
         f"distillation (`{bilstm}`) {mean_of(bilstm, 1, 2, 3):.3f} in {latency[bilstm]:.1f} ms;" in words
     )
     assert f"The teacher on 64 tokens takes {latency['teacher']:.1f} ms." in words
+    assert (
+        f"student had {mean_of(bilstm, 1, 2, 3):.3f} in {latency[bilstm]:.1f} ms a text, a transformer of 4 layers "
+        f"{mean_of(transformer, 1, 2, 3):.3f} in {latency[transformer]:.1f} ms."
+    ) in " ".join(read("README.md").split())
     apart = sorted(100 * (mean_of(bilstm, seed) - mean_of(transformer, seed)) for seed in (1, 2, 3))
     assert f"with each seed, by {apart[0]:.1f} to {apart[-1]:.1f} points" in words
     of_task = {(row["method"], row["task"]): row["macro_f1"]["mean"] for row in rows if row["macro_f1"]}

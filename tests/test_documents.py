@@ -275,7 +275,7 @@ def test_what_is_said_of_methods_is_what_was_measured():
     of_task = {(row["method"], row["task"]): row["macro_f1"]["mean"] for row in rows if row["macro_f1"]}
     assert all(of_task[bilstm, task] > of_task[transformer, task] for task in ("job_category", "regulation_type"))
     hazards = [f"{of_task[name, 'hazard_class']:.3f}" for name in (transformer, bilstm, "layered_transformer_max")]
-    assert "hazard classes, {} against {}, where the transformer gains".format(*hazards[:2]) in words
+    assert "hazard classes, {} against {}, where the transformer loses".format(*hazards[:2]) in words
     assert f"longer text ({hazards[2]} with 64 tokens)" in words
     by = [f"{points[name] - points['layered_pca']:+.1f}" for name in ("stagewise", "logits_only")]
     assert f"(`stagewise` by {by[0]} points, `logits_only` by {by[1]}, three seeds)" in words

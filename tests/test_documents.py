@@ -265,6 +265,7 @@ def test_what_is_said_of_methods_is_what_was_measured():
         f"{latency[transformer]:.1f} ms a text (hazard classes, idle machine), the BiLSTM after as many updates of "
         f"distillation (`{bilstm}`) {mean_of(bilstm, 1, 2, 3):.3f} in {latency[bilstm]:.1f} ms;" in words
     )
+    assert f"By the mean (first seed) it has {mean_of('layered_transformer_256', 1):.3f}." in words
     assert f"The teacher on 64 tokens takes {latency['teacher']:.1f} ms." in words
     assert (
         f"student had {mean_of(bilstm, 1, 2, 3):.3f} in {latency[bilstm]:.1f} ms a text, a transformer of 4 layers "

@@ -402,6 +402,46 @@ def test_what_is_said_of_longer_texts_and_pooling_is_what_was_measured():
     assert f"(first seed), it had at most {begun['teacher_256']:.3f} and the student {begun[both]:.3f}." in readme
 
 
+def test_what_is_said_of_regulations_by_document_is_what_was_measured():
+    measured = json.loads(read("docs/results/regulation_documents.json"))
+    found, apart, adjusted = {}, [], []
+    for row in measured["rows"]:
+        for score in row["scores"]:
+            found.setdefault(row["method"], {}).setdefault(score["seed"], []).append(score["macro_f1"])
+        if row["method"] == "layered_pca_long":
+            apart.append(100 * row["against"]["difference"])
+            adjusted.append(row["against"]["p_holm"])
+    assert all(len(folds) == 5 for seeds in found.values() for folds in seeds.values())
+    by_seed = {name: {seed: sum(folds) / 5 for seed, folds in seeds.items()} for name, seeds in found.items()}
+    mean = {name: sum(seeds.values()) / len(seeds) for name, seeds in by_seed.items()}
+    student, characters = mean["layered_pca_long"], mean["character_tfidf"]
+    assert sum(difference < 0 and p <= 0.02 for difference, p in zip(apart, adjusted, strict=True)) == 2
+    assert sum(p <= 0.05 for p in adjusted) == 2
+    looks = {look["flags"]: look["macro_f1"] for look in measured["settings"]["distilled"]}
+    words, readme = (" ".join(read(path).split()) for path in ("docs/distillation.md", "README.md"))
+    for said in (
+        f"student {student:.3f}, characters {characters:.3f}, words {mean['word_tfidf']:.3f}.",
+        f"between {-min(apart):.1f} points behind and {max(apart):.1f} ahead",
+        f"has {mean['undistilled']:.3f} (first seed; the student {by_seed['layered_pca_long'][1]:.3f} there)",
+        f"3 passes {looks['']['1']:.3f}, 2 passes {looks['--num_train_epochs=2']['1']:.3f}, "
+        f"1 pass {looks['--num_train_epochs=1']['1']:.3f}",
+        "By seed the first of them has {:.3f}, {:.3f} and {:.3f},".format(*looks[""].values()),
+        f"(characters there: {measured['settings']['character_tfidf']:.3f})",
+        f"(`--token_mask_prob=0.15`) {looks['--token_mask_prob=0.15']['1']:.3f}",
+        *(
+            f"`{flag}` {looks[flag]['1']:.3f}"
+            for flag in (
+                "--learning_rate=2e-3",
+                "--classifier_dropout=0.5",
+                "--weight_decay=0.1",
+                "--learning_rate=5e-4",
+            )
+        ),
+    ):
+        assert said in words, said
+    assert f"and by {100 * (characters - student):.1f} over five folds of its documents" in readme
+
+
 def test_every_method_and_schedule_is_described():
     text = read("docs/distillation.md")
     for name in (*RECIPES, *SCHEDULES):

@@ -425,7 +425,7 @@ def test_what_is_said_of_regulations_by_document_is_what_was_measured():
         f"has {mean['undistilled']:.3f} (first seed; the student {by_seed['layered_pca_long'][1]:.3f} there)",
         f"3 passes {looks['']['1']:.3f}, 2 passes {looks['--num_train_epochs=2']['1']:.3f}, "
         f"1 pass {looks['--num_train_epochs=1']['1']:.3f}",
-        "By seed the first of them has {:.3f}, {:.3f} and {:.3f},".format(*looks[""].values()),
+        "By seed the first of them has {:.3f}, {:.3f} and {:.3f}:".format(*looks[""].values()),
         f"(characters there: {measured['settings']['character_tfidf']:.3f})",
         f"(`--token_mask_prob=0.15`) {looks['--token_mask_prob=0.15']['1']:.3f}",
         *(

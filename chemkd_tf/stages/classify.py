@@ -24,6 +24,7 @@ from chemkd_tf.stages.predict import predict
 from chemkd_tf.stages.shrink import print_cost, shrink
 from chemkd_tf.stages.task_distillation import ask_beforehand, make_task_distiller
 from chemkd_tf.text.tokenization import Tokenizer
+from chemkd_tf.training.adversarial import AdversarialClassification
 from chemkd_tf.training.classification import Classification
 from chemkd_tf.training.classification_metrics import classification_report, confusion_matrix
 from chemkd_tf.training.cluster import require_one_machine
@@ -108,7 +109,7 @@ def _train(config: ClassificationConfig) -> None:
         if config.teacher_dir:
             model = make_task_distiller(config, network, description, vocabulary, num_train_steps)
         else:
-            model = Classification(network, config.random_seed)
+            model = _make_model(config, network)
             model.compile_for(config, num_train_steps, int(config.warmup_proportion * num_train_steps))
 
     workdir = WorkingDirectory(config.output_dir)
@@ -186,6 +187,12 @@ def _train(config: ClassificationConfig) -> None:
         keep_best,
     )
     load_weights(network, workdir.file(WEIGHTS_FILE))
+
+
+def _make_model(config: ClassificationConfig, network: keras.Model) -> Classification:
+    if config.adversarial_epsilon:
+        return AdversarialClassification(network, config.random_seed, config.adversarial_epsilon)
+    return Classification(network, config.random_seed)
 
 
 def _summary(logits: np.ndarray, label_ids: np.ndarray, labels: list[str]) -> dict[str, float]:

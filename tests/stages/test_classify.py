@@ -154,6 +154,18 @@ def test_random_init_starts_from_other_weights_than_the_checkpoint(built, tmp_pa
         assert min(started[path] for path in random) > 1e-3
 
 
+def test_adversarial_training_logs_both_losses_and_keeps_other_weights(built, tmp_path):
+    for name, epsilon in (("without", 0.0), ("with", 2.0)):
+        run(built, tmp_path / name, adversarial_epsilon=epsilon, num_train_epochs=1.0, log_every_steps=1)
+    one, other = (metrics_lines(tmp_path / name, "train") for name in ("without", "with"))
+    assert not any("adversarial_loss" in line for line in one)
+    for line in other:
+        assert line["adversarial_loss"] > line["classification_loss"]
+        assert line["loss"] == pytest.approx((line["adversarial_loss"] + line["classification_loss"]) / 2, rel=1e-5)
+    weights = [pipeline.arrays(tmp_path / name / "classifier.weights.h5") for name in ("without", "with")]
+    assert max(difference(*weights).values()) > 1e-4
+
+
 @pytest.mark.parametrize(
     ("encoder", "pooling"),
     [("student", pooling) for pooling in POOLING]
